@@ -1,0 +1,216 @@
+"""The frozen records that pass between stages; this module imports no other module of ours.
+
+Units, once for all: scores are points from 0 to 100 as in the paper's tables; lengths are tokens; KL and
+entropy are nats per sequence (`objective/...`) unless docs/metrics.md says otherwise; steps count from 1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Level = Literal["none", "suspected", "certain"]
+
+
+class UserError(Exception):
+    """Bad input, said in one message: the rule, the value, the fix. Shown without a traceback."""
+
+
+@dataclass(frozen=True)
+class MergeRecipe:
+    """Which weights made an actor: `sum_k weights[k] * checkpoint[sources[k]]` (the paper's two stages flattened)."""
+
+    weights: Mapping[str, float]
+    sources: Mapping[str, str]
+
+    def formula(self) -> str:
+        """The merge as one line, for example `0.5*base + 0.25*instruct + 0.25*distilled`."""
+        return " + ".join(f"{weight:g}*{name}" for name, weight in self.weights.items())
+
+
+@dataclass(frozen=True)
+class StepTelemetry:
+    """What one PPO step measured; `metrics` has the names of docs/metrics.md."""
+
+    step: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one detector says of a telemetry series.
+
+    Args:
+        detector: `length_collapse`, `reward_hockey_stick`, ...
+        level: how sure the detector is.
+        severity: the relative size of the fault, 0 for none (a collapse from 100 to 40 tokens has 0.6).
+        onset: first step of the fault, None if there is none.
+        recovery: step at which the series was back, None if it never was.
+        reason: one sentence with the numbers.
+    """
+
+    detector: str
+    level: Level
+    severity: float
+    onset: int | None
+    recovery: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Every detector's verdict over one trial, and the two figures people ask for first.
+
+    `length_ratio` is the mean response length at the end over that at the start; `final_kl` the mean
+    `objective/kl` of the last steps (k1 estimate, policy against reference, nats per sequence). Both are NaN
+    for a trial without RL.
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    final_kl: float = math.nan
+    length_ratio: float = math.nan
+
+    @property
+    def worst(self) -> Level:
+        """The most serious level of any verdict."""
+        order: tuple[Level, ...] = ("none", "suspected", "certain")
+        return max((v.level for v in self.verdicts), key=order.index, default="none")
+
+    def summary(self) -> str:
+        """`stable`, or the faults with their levels, for tags and tables."""
+        faults = [f"{v.detector} ({v.level})" for v in self.verdicts if v.level != "none"]
+        return ", ".join(faults) or "stable"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One benchmark's score in points (0 to 100, higher is better) with its standard error over items."""
+
+    benchmark: str
+    value: float
+    stderr: float
+    n: int
+    metric: str
+    items: tuple[float, ...] = ()  # per-item points, in the benchmark's order, for paired comparisons
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """The scores of one model; `missing` names the benchmarks that were asked for and not run, with the reason."""
+
+    scores: tuple[Score, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def overall(self) -> float:
+        """The plain mean of the benchmarks (as in the paper's tables), NaN unless every one was run."""
+        if not self.scores or self.missing:
+            return math.nan
+        return math.fsum(s.value for s in self.scores) / len(self.scores)
+
+    @property
+    def overall_stderr(self) -> float:
+        """Standard error of `overall`, the benchmarks' item samples being independent."""
+        if not self.scores or self.missing:
+            return math.nan
+        return math.sqrt(math.fsum(s.stderr**2 for s in self.scores)) / len(self.scores)
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A finished trial, whole: written as result.json in its folder and enough to report and select from."""
+
+    number: int
+    params: Mapping[str, Any]  # the swept parameters under their config names
+    seed: int
+    recipe: MergeRecipe
+    telemetry: tuple[StepTelemetry, ...]
+    diagnosis: Diagnosis
+    report: EvalReport
+    seconds: Mapping[str, float]  # wall time by stage: merge, ppo, evaluation
+    run_id: str | None = None  # MLflow's
+
+    @property
+    def label(self) -> str:
+        """The trial's name for people: its swept parameters, `alpha=0.1`, or its number if nothing was swept."""
+        swept = (f"{name}={_short(value)}" for name, value in self.params.items())
+        return ", ".join(swept) or f"trial {self.number}"
+
+    def metrics(self) -> dict[str, float]:
+        """The trial's final figures under their metric names, NaN left out."""
+        values = {f"eval/{s.benchmark}": s.value for s in self.report.scores}
+        values |= {f"eval_stderr/{s.benchmark}": s.stderr for s in self.report.scores}
+        values |= {"eval/overall": self.report.overall, "eval_stderr/overall": self.report.overall_stderr}
+        values |= {
+            "objective/final_kl": self.diagnosis.final_kl,
+            "stability/length_ratio": self.diagnosis.length_ratio,
+        }
+        values |= {f"stability/{v.detector}/severity": v.severity for v in self.diagnosis.verdicts}
+        values |= {f"seconds/{stage}": seconds for stage, seconds in self.seconds.items()}
+        return {name: value for name, value in values.items() if not math.isnan(value)}
+
+    def save(self, folder: Path) -> Path:
+        """Writes result.json into `folder`, complete or not at all."""
+        path = folder / "result.json"
+        partial = path.with_suffix(".json.partial")
+        partial.write_text(json.dumps(asdict(self), indent=1, default=_jsonable), encoding="utf-8")
+        return partial.replace(path)
+
+    @classmethod
+    def load(cls, folder: Path) -> TrialResult:
+        """Reads what `save` wrote."""
+        raw = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        diagnosis = raw["diagnosis"]
+        report = raw["report"]
+        return cls(
+            **{
+                **raw,
+                "recipe": MergeRecipe(**raw["recipe"]),
+                "telemetry": tuple(StepTelemetry(**t) for t in raw["telemetry"]),
+                "diagnosis": Diagnosis(
+                    **{**diagnosis, "verdicts": tuple(Verdict(**v) for v in diagnosis["verdicts"])}
+                ),
+                "report": EvalReport(
+                    tuple(Score(**{**s, "items": tuple(s["items"])}) for s in report["scores"]),
+                    report["missing"],
+                ),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which trial to take, how surely, and why.
+
+    Args:
+        winner: number of the recommended trial, None if no trial is eligible.
+        ranking: the eligible trials' numbers, best overall score first.
+        best_probability: of every trial, the probability that its overall score is the best of the eligible ones
+            (paired bootstrap over items: the noise of the evaluation, not of the training seed); 0 if ineligible.
+        ineligible: the reason, by number, of each trial that may not win.
+        reason: one paragraph for people.
+        clear: whether the winner leads surely enough (`selection.confident`).
+    """
+
+    winner: int | None
+    ranking: tuple[int, ...]
+    best_probability: Mapping[int, float]
+    ineligible: Mapping[int, str]
+    reason: str
+    clear: bool
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_short(item)}" for key, item in value.items()) + "}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a trial record holds {type(value).__name__}, which JSON cannot; store plain values")

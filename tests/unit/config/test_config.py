@@ -1,0 +1,95 @@
+"""Every configuration that ships composes; every bad one is refused with all of its faults."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from bai_sweep.config import ConfigError, TrialConfig, parse, parse_mapping
+from bai_sweep.sources import packaged_dir
+
+CONF = packaged_dir("conf")
+GROUPS = ["model", "actor", "rl", "reward", "evaluation", "stability", "selection", "tracking"]
+CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
+SWEEPS = sorted(file.stem for file in (CONF / "sweep").glob("*.yaml"))
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+def parsed(*overrides: str) -> TrialConfig:
+    return parse(composed(*overrides))
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
+    config = parsed(f"{group}={choice}")
+
+    assert getattr(config, group).name == choice
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_sweep_composes(sweep: str) -> None:
+    assert parsed(f"+sweep={sweep}").study == sweep
+
+
+def test_paradigm2_turns_rl_off_and_the_others_do_not() -> None:
+    assert parsed("actor=paradigm2").rl.kind == "none"
+    assert parsed("actor=paradigm3").rl.kind == "ppo"
+
+
+def test_alpha_and_weights_reach_the_actor() -> None:
+    config = parsed("alpha=0.3", "weights={instruct: 0.2, distilled: 0.8}")
+
+    assert config.actor.kind == "merge"
+    assert config.actor.alpha == 0.3
+    assert config.actor.weights == {"instruct": 0.2, "distilled": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("alpha=1.5", r"alpha: .*less than or equal to 1 \(got 1.5\)"),
+        ("alpha=-0.1", r"alpha: .*greater than or equal to 0"),
+        ("weights.instruct=0.7", r"weights: weights must sum to 1; these sum to 1.2"),
+        ("+weights.third=0.0", r"weights: one for each of model.sft \(instruct, distilled\); got instruct, .*third"),
+        ("model.base=/does/not/exist", r"model.base: no such folder: '/does/not/exist'"),
+        ("model.base=testbed://nope", r"the testbed has testbed://base"),
+        ("model.tokenizer=nope", r"tokenizer names one of the models \(base, instruct, distilled\); got 'nope'"),
+        ("rl.minibatch_size=5", r"rl.minibatch_size: must divide rl.batch_size; 32 / 5 leaves 2"),
+        ("rl.actor_learning_rate=0", r"actor_learning_rate: .*greater than 0"),
+        ("rl.kl_estimator=k9", r"kl_estimator: .*'k1' or 'k3'"),
+        ("+rl.foo=1", r"rl.foo: there is no such key"),
+        ("+nonsense=1", r"nonsense: there is no such key"),
+        ("seed=abc", r"seed: .*integer"),
+        ("study='a/b'", r"a name may hold letters"),
+        ("actor.alpha=oops", r"actor.alpha: .*number"),
+        ("reward.functions.correct.function=os.system", r"package.module:name"),
+    ],
+)
+def test_a_bad_value_is_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parsed(override)
+
+
+def test_all_faults_come_in_one_message() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parsed("alpha=2", "model.base=/nowhere", "weights.instruct=0.9", "rl.minibatch_size=7", "+rl.foo=1")
+
+    message = str(caught.value)
+    for part in ["alpha: ", "model.base: ", "must sum to 1", "32 / 7 leaves 4", "rl.foo: there is no such key"]:
+        assert part in message
+
+
+def test_a_folder_without_config_is_not_a_model(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has none"):
+        parsed(f"model.base={tmp_path}")
+
+
+def test_a_stored_configuration_parses_again() -> None:
+    config = parsed("alpha=0.25")
+
+    assert parse_mapping(config.model_dump()) == config
