@@ -1,0 +1,182 @@
+"""Merges against an independent float64 computation over the same files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from bai_sweep.config import MergedActor, ModelConfig, PPOScale, SFTActor
+from bai_sweep.merging import initialise, linear_merge, recipe_of, save_model
+from bai_sweep.records import UserError
+from tests.tiny import save_tiny_model
+
+SCALE = PPOScale(
+    actor_learning_rate=1e-4, critic_learning_rate=1e-4, steps=1, batch_size=1, minibatch_size=1, max_new_tokens=1
+)
+
+
+def model_config(family: dict[str, Path], dtype: str = "float32", **changes: object) -> ModelConfig:
+    values = {
+        "name": "tiny",
+        "base": str(family["base"]),
+        "sft": {"instruct": str(family["instruct"]), "distilled": str(family["distilled"])},
+        "reward": None,
+        "tokenizer": "base",
+        "dtype": dtype,
+        "ppo": SCALE,
+    }
+    return ModelConfig.model_validate({**values, **changes})
+
+
+def bai(alpha: float, instruct: float = 0.5) -> MergedActor:
+    return MergedActor(
+        kind="merge", name="bai", alpha=alpha, weights={"instruct": instruct, "distilled": 1.0 - instruct}
+    )
+
+
+def reference(family: dict[str, Path], alpha: float, instruct: float) -> dict[str, np.ndarray]:
+    """The paper's two stages, one after the other, in float64."""
+    tensors = {
+        name: {k: v.double().numpy() for k, v in load_file(folder / "model.safetensors").items()}
+        for name, folder in family.items()
+    }
+    stage1 = {k: instruct * tensors["instruct"][k] + (1 - instruct) * tensors["distilled"][k] for k in tensors["base"]}
+    return {k: alpha * tensors["base"][k] + (1 - alpha) * stage1[k] for k in stage1}
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_a_live_merge_equals_both_stages_in_float64(tiny_family: dict[str, Path], alpha: float) -> None:
+    actor = initialise(model_config(tiny_family), bai(alpha, instruct=0.3))
+
+    state = actor.model.state_dict()
+    for name, expected in reference(tiny_family, alpha, 0.3).items():
+        np.testing.assert_allclose(state[name].numpy(), expected, rtol=0, atol=1e-7, err_msg=name)
+
+
+def test_a_bfloat16_merge_is_rounded_once(tiny_family: dict[str, Path]) -> None:
+    # round decimals such as 0.37 make exact ties, which no precision decides
+    alpha = 0.3713907
+    actor = initialise(model_config(tiny_family, dtype="bfloat16"), bai(alpha))
+
+    state = actor.model.state_dict()
+    for name, expected in reference(tiny_family, alpha, 0.5).items():
+        rounded = torch.from_numpy(expected).to(torch.bfloat16)
+        assert state[name].dtype == torch.bfloat16
+        off = (state[name] != rounded).double().mean().item()
+        assert off <= 1e-3, f"{name}: {off:.2%} of the elements are not the rounded float64 value"
+
+
+def test_tied_embeddings_stay_tied(tiny_family: dict[str, Path]) -> None:
+    model = initialise(model_config(tiny_family), bai(0.5)).model
+
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def test_the_recipe_flattens_both_stages(tiny_family: dict[str, Path]) -> None:
+    recipe = recipe_of(model_config(tiny_family), bai(0.2, instruct=0.25))
+
+    assert recipe.weights == pytest.approx({"base": 0.2, "instruct": 0.2, "distilled": 0.6})
+    assert recipe.formula() == "0.2*base + 0.2*instruct + 0.6*distilled"
+    assert sum(recipe.weights.values()) == pytest.approx(1.0)
+
+
+def test_a_checkpoint_of_weight_zero_is_not_read(tiny_family: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "config.json").write_text("{}")
+    config = model_config(tiny_family, base=str(tmp_path / "empty"), tokenizer="instruct")
+
+    actor = initialise(config, bai(0.0))
+
+    assert set(actor.recipe.weights) == {"instruct", "distilled"}
+
+
+def test_a_paradigm_takes_the_sft_model_bit_for_bit(tiny_family: dict[str, Path]) -> None:
+    actor = initialise(model_config(tiny_family), SFTActor(kind="sft", name="paradigm3", sft="distilled"))
+
+    stored = load_file(tiny_family["distilled"] / "model.safetensors")
+    assert all(torch.equal(actor.model.state_dict()[name], tensor.float()) for name, tensor in stored.items())
+    assert actor.recipe.formula() == "1*distilled"
+
+
+def test_sharded_and_whole_checkpoints_merge_alike(tiny_family: dict[str, Path], tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_family["instruct"])
+    model.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")
+    AutoTokenizer.from_pretrained(tiny_family["instruct"]).save_pretrained(tmp_path / "sharded")
+    assert (tmp_path / "sharded" / "model.safetensors.index.json").is_file()
+
+    whole = initialise(model_config(tiny_family), bai(0.4)).model.state_dict()
+    sharded = initialise(model_config({**tiny_family, "instruct": tmp_path / "sharded"}), bai(0.4)).model.state_dict()
+
+    assert all(torch.equal(whole[name], sharded[name]) for name in whole)
+
+
+def test_checkpoints_that_do_not_fit_are_refused_with_every_fault(
+    tiny_family: dict[str, Path], tmp_path: Path
+) -> None:
+    other = save_tiny_model(tmp_path / "other", intermediate_size=48, num_hidden_layers=3)
+
+    with pytest.raises(UserError) as caught:
+        initialise(model_config({**tiny_family, "distilled": other}), bai(0.5))
+
+    message = str(caught.value)
+    assert "model.layers.0.mlp.up_proj.weight: [64, 32] in base, [48, 32] in distilled" in message
+    assert "model.layers.2.self_attn.q_proj.weight: in distilled, not in base" in message
+
+
+def test_pickled_weights_are_refused(tiny_family: dict[str, Path], tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path / "pickled")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+    with pytest.raises(UserError, match=r"read from \*.safetensors only"):
+        initialise(model_config({**tiny_family, "distilled": folder}), bai(0.5))
+
+
+def test_a_saved_merge_loads_in_transformers_and_says_what_it_is(tiny_family: dict[str, Path], tmp_path: Path) -> None:
+    actor = initialise(model_config(tiny_family), bai(0.5))
+
+    folder = save_model(actor.model, actor.tokenizer, actor.recipe, tmp_path / "merge", dtype=torch.bfloat16)
+
+    loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    state = actor.model.state_dict()
+    assert all(torch.equal(tensor, state[name].bfloat16()) for name, tensor in loaded.state_dict().items())
+    assert AutoTokenizer.from_pretrained(folder).chat_template == actor.tokenizer.chat_template
+    assert json.loads((folder / "merge.json").read_text())["weights"] == pytest.approx(
+        {"base": 0.5, "instruct": 0.25, "distilled": 0.25}
+    )
+    with pytest.raises(UserError, match="nothing is overwritten"):
+        save_model(actor.model, actor.tokenizer, actor.recipe, folder)
+
+
+@given(
+    weights=st.lists(st.floats(-2, 2), min_size=1, max_size=4),
+    shape=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_linear_merge_is_the_rounded_sum(
+    weights: list[float], shape: list[int], dtype: torch.dtype, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    tensors = [torch.randn(shape, generator=generator).to(dtype) for _ in weights]
+
+    merged = linear_merge(tensors, weights, dtype)
+
+    exact = sum(w * t.double() for w, t in zip(weights, tensors, strict=True))
+    assert merged.dtype == dtype
+    # one rounding to the output's dtype, plus the float32 accumulation's
+    tolerance = torch.finfo(dtype).eps * exact.abs() / 2 + 4e-6
+    assert torch.all((merged.double() - exact).abs() <= tolerance)
+
+
+def test_shapes_are_checked_in_the_tests() -> None:
+    with pytest.raises(TypeError, match="tensors"):
+        linear_merge([torch.ones(2, dtype=torch.int64)], [1.0], torch.float32)
