@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
 
-# The pure tensor functions are checked against the shapes in their signatures whenever a test calls them.
-install_import_hook(["bai_sweep.merging._linear", "bai_sweep.ppo._math"], "beartype.beartype")
+# One thread a process, also for the processes that tests start: two busy ones with two threads each stall.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Tensor functions are checked against the shapes in their signatures whenever a test calls them.
+install_import_hook(["bai_sweep.generation", "bai_sweep.merging._linear", "bai_sweep.ppo"], "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

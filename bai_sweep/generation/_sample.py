@@ -1,0 +1,192 @@
+"""Batched sampling: left-padded prompts, one KV cache, finished rows dropped as they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from bai_sweep.generation._cache import GrowingLayer, additive_mask, keep_rows, make_cache
+
+DROP_SHARE = 0.1
+"""Finished rows leave the batch once they are this share of it: each departure copies the cache once."""
+
+Stop = Callable[[Sequence[int]], bool]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What `sample` drew, one row a prompt, padded on the right with 0.
+
+    Args:
+        tokens: Shape (rows, longest), the new tokens with the EOS that ended them.
+        logprobs: Shape (rows, longest), fp32, nats: each token's under the distribution it was drawn from (at the
+            sampling temperature; at temperature 0, the model's own).
+        lengths: Shape (rows,), new tokens of each row, at least 1.
+        ended: Shape (rows,), whether EOS or a stop ended the row (rather than the token limit).
+    """
+
+    tokens: Int[Tensor, "rows longest"]
+    logprobs: Float[Tensor, "rows longest"]
+    lengths: Int[Tensor, " rows"]
+    ended: Bool[Tensor, " rows"]
+
+    def completions(self) -> list[list[int]]:
+        """The rows as lists, without padding."""
+        rows: list[list[int]] = self.tokens.tolist()
+        return [row[:length] for row, length in zip(rows, self.lengths.tolist(), strict=True)]
+
+
+@torch.inference_mode()
+def sample(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    eos_token_ids: Sequence[int],
+    generator: torch.Generator | None = None,
+    stop: Stop | None = None,
+) -> Samples:
+    """Continues every prompt until EOS, `stop` or `max_new_tokens`.
+
+    Every row draws from uniform numbers of its own, made before the first token: what a row becomes does not depend
+    on which other rows are in the batch or when they end (up to rounding).
+
+    Args:
+        model: Any causal language model; its mode and device are left as they are.
+        prompts: Token ids, none of them empty.
+        max_new_tokens: At least 1.
+        temperature: Logits are divided by it; 0 takes the most probable token.
+        eos_token_ids: Tokens that end a row.
+        generator: A CPU generator; the same state gives the same samples.
+        stop: Called with a row's new tokens after each one; True ends the row.
+
+    Returns:
+        The new tokens and their log-probabilities.
+
+    Raises:
+        ValueError: There is no prompt, an empty prompt, or no token to sample.
+    """
+    if not prompts or not all(prompts) or max_new_tokens < 1:
+        raise ValueError("sampling needs a prompt, a token in each prompt and max_new_tokens of 1 or more")
+    rows = _Rows(model, prompts, max_new_tokens)
+    uniform = torch.rand(max_new_tokens, len(prompts), generator=generator, dtype=torch.float64).to(model.device)
+    eos = torch.tensor(list(eos_token_ids), dtype=torch.long, device=model.device)
+    for step in range(max_new_tokens):
+        tokens, logprobs = _draw(rows.logits, temperature, uniform[step, rows.live])
+        rows.store(step, tokens, logprobs)
+        ends = torch.isin(tokens, eos)
+        if stop is not None:
+            ends |= rows.stopped(stop, step)
+        if ends.any():
+            rows.finish(ends, step)
+        if len(rows.live) == 0 or step + 1 == max_new_tokens:
+            break
+        rows.advance()
+    return rows.samples()
+
+
+def _draw(
+    logits: Float[Tensor, "rows vocab"], temperature: float, uniform: Float[Tensor, " rows"]
+) -> tuple[Int[Tensor, " rows"], Float[Tensor, " rows"]]:
+    """One token a row by inverting the cumulative distribution in fp64, with its log-probability."""
+    if temperature not in (0.0, 1.0):
+        logits = logits / temperature
+    logprobs = torch.log_softmax(logits, dim=-1)
+    if temperature == 0.0:
+        best = logprobs.max(dim=-1)
+        return best.indices, best.values
+    cumulative = logprobs.double().exp_().cumsum_(dim=-1)
+    threshold = (uniform * cumulative[:, -1])[:, None]
+    tokens = torch.searchsorted(cumulative, threshold, right=True).clamp_(max=logits.shape[-1] - 1)
+    return tokens[:, 0], logprobs.gather(1, tokens)[:, 0]
+
+
+class _Rows:
+    """The batch while it is decoded; `live` maps its rows to those of the caller."""
+
+    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
+        self.model, device = model, model.device
+        rows, longest = len(prompts), max(map(len, prompts))
+        self.cache = make_cache(model, longest + max_new_tokens)
+        self.live = torch.arange(rows, device=device)
+        self.done = torch.zeros(rows, dtype=torch.bool, device=device)  # of the live rows
+        self.tokens = torch.zeros(rows, max_new_tokens, dtype=torch.long, device=device)
+        self.logprobs = torch.zeros(rows, max_new_tokens, device=device)
+        self.lengths = torch.full((rows,), max_new_tokens, device=device)
+        self.ended = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
+        self.real = torch.arange(longest + max_new_tokens, device=device) >= self.padding[:, None]
+        self.filled = longest
+        self.logits = self._prefill(prompts)
+        self.mask = self._decoding_mask()
+
+    def store(self, step: int, tokens: Int[Tensor, " rows"], logprobs: Float[Tensor, " rows"]) -> None:
+        """Keeps one new token of every live row."""
+        self.newest = tokens
+        self.tokens[self.live, step] = tokens
+        self.logprobs[self.live, step] = logprobs
+
+    def stopped(self, stop: Stop, step: int) -> Bool[Tensor, " rows"]:
+        """What `stop` says of the live rows."""
+        texts: list[list[int]] = self.tokens[self.live, : step + 1].tolist()
+        said = [not done and stop(text) for done, text in zip(self.done.tolist(), texts, strict=True)]
+        return torch.tensor(said, device=self.live.device)
+
+    def finish(self, ends: Bool[Tensor, " rows"], step: int) -> None:
+        """Ends rows after their token number `step`; drops the finished once there are enough of them."""
+        rows = self.live[ends & ~self.done]
+        self.lengths[rows] = step + 1
+        self.ended[rows] = True
+        self.done |= ends
+        finished = int(self.done.sum())
+        if finished >= DROP_SHARE * len(self.live):
+            self._keep((~self.done).nonzero()[:, 0])
+
+    def _keep(self, kept: Int[Tensor, " kept"]) -> None:
+        keep_rows(self.cache, kept)
+        self.live, self.done, self.newest = self.live[kept], self.done[kept], self.newest[kept]
+        self.padding, self.real = self.padding[kept], self.real[kept]
+        self.mask = None if self.mask is None else self.mask[kept]
+
+    def advance(self) -> None:
+        """Feeds the newest token of every live row."""
+        places = (self.filled - self.padding)[:, None]
+        self.filled += 1
+        mask = self.real[:, : self.filled] if self.mask is None else self.mask[..., : self.filled]
+        self.logits = self._forward(self.newest[:, None], places, mask)
+
+    def samples(self) -> Samples:
+        """What was stored, with everything past each row's end set to 0."""
+        longest = int(self.lengths.max())
+        drawn = torch.arange(longest, device=self.lengths.device) < self.lengths[:, None]
+        return Samples(self.tokens[:, :longest] * drawn, self.logprobs[:, :longest] * drawn, self.lengths, self.ended)
+
+    def _prefill(self, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "rows vocab"]:
+        ids = torch.tensor([[0] * (self.filled - len(p)) + list(p) for p in prompts], device=self.live.device)
+        places = (torch.arange(self.filled, device=ids.device) - self.padding[:, None]).clamp_(min=0)
+        return self._forward(ids, places, self.real[:, : self.filled])
+
+    def _decoding_mask(self) -> Tensor | None:
+        """The additive mask of all steps, so that transformers need not make one at each; None where it must."""
+        layer = self.cache.layers[0]
+        keys = layer.keys if isinstance(layer, GrowingLayer) else None
+        if keys is None or self.model.config._attn_implementation not in ("sdpa", "eager"):
+            return None
+        return additive_mask(self.real, keys.dtype)  # under autocast this is not the model's dtype
+
+    def _forward(self, ids: Tensor, places: Tensor, mask: Tensor) -> Float[Tensor, "rows vocab"]:
+        logits: Tensor = self.model(
+            input_ids=ids,
+            position_ids=places,
+            attention_mask=mask,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+        return logits[:, -1].float()

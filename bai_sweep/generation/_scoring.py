@@ -1,0 +1,138 @@
+"""Log-probabilities of chosen tokens, and of no others.
+
+Rows are padded on the right, where causal attention makes padding invisible to every real token; so no mask and no
+position ids are needed, and the hidden states of just the positions asked for go through the output head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+CHUNK_LOGITS = 2**24
+"""Logits made at a time: 64 MB in fp32."""
+
+
+class TokenScores(NamedTuple):
+    """What a model says of N chosen tokens.
+
+    Args:
+        logprobs: Shape (N,), fp32, nats.
+        entropies: Shape (N,), fp32, nats, of the distribution each stands in; None unless asked for.
+        greedy: Shape (N,), whether the token is the most probable one.
+    """
+
+    logprobs: Float[Tensor, " n"]
+    entropies: Float[Tensor, " n"] | None
+    greedy: Bool[Tensor, " n"]
+
+
+def pad_right(rows: Sequence[Sequence[int]], *, device: torch.device, fill: int = 0) -> Int[Tensor, "rows length"]:
+    """Rows of different lengths as one tensor, filled on the right."""
+    longest = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows], device=device)
+
+
+def hidden_at(
+    backbone: nn.Module,
+    input_ids: Int[Tensor, "rows length"],
+    rows: Int[Tensor, " n"],
+    positions: Int[Tensor, " n"],
+) -> Float[Tensor, "n hidden"]:
+    """The last hidden states of a headless causal model at N (row, position) pairs of right-padded rows."""
+    hidden: Tensor = backbone(input_ids=input_ids, use_cache=False).last_hidden_state
+    return _at(hidden, rows, positions)
+
+
+@final
+class TokenScorer:
+    """Scores tokens under one causal language model.
+
+    Whether the model's logits are nothing but its output head over its hidden states is tried out once, here: then
+    the head runs over the chosen positions only, in chunks. Architectures that do more (soft caps, scales) go
+    through their own forward pass, which makes the logits of every position between the first and the last chosen.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.backbone: nn.Module = model.base_model
+        self.head: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        self.plain = self._logits_are_the_heads()
+
+    def score(
+        self,
+        input_ids: Int[Tensor, "rows length"],
+        rows: Int[Tensor, " n"],
+        positions: Int[Tensor, " n"],
+        targets: Int[Tensor, " n"],
+        *,
+        temperature: float = 1.0,
+        entropy: bool = False,
+        chunk_logits: int = CHUNK_LOGITS,
+    ) -> TokenScores:
+        """Scores `targets[k]` as the token that follows `input_ids[rows[k], : positions[k] + 1]`.
+
+        Logits are made in chunks and turned into fp32 log-probabilities at once; with gradients, a chunk's logits
+        are made again in the backward pass when there is more than one chunk, so memory does not grow with N times
+        the vocabulary.
+
+        Args:
+            input_ids: Rows padded on the right with any valid token.
+            rows: Row of each token.
+            positions: Position of the token before it.
+            targets: The tokens.
+            temperature: Logits are divided by it (above 0).
+            entropy: Compute entropies too.
+            chunk_logits: Most logits in memory at a time.
+        """
+        features, head = self._features(input_ids, rows, positions)
+        size: int = max(1, chunk_logits // self.model.config.get_text_config().vocab_size)
+        parts = [
+            _score_chunk(head, h, t, temperature, entropy)
+            if len(features) <= size or not torch.is_grad_enabled()
+            else checkpoint(_score_chunk, head, h, t, temperature, entropy, use_reentrant=False)
+            for h, t in zip(torch.split(features, size), torch.split(targets, size), strict=True)
+        ]
+        logprobs, entropies, greedy = (torch.cat(part) for part in zip(*parts, strict=True))
+        return TokenScores(logprobs, entropies if entropy else None, greedy)
+
+    def _features(self, input_ids: Tensor, rows: Tensor, positions: Tensor) -> tuple[Tensor, nn.Module]:
+        """Hidden states with the head to put on them, or finished logits with a head that changes nothing."""
+        if self.plain:
+            return hidden_at(self.backbone, input_ids, rows, positions), self.head
+        first, last = int(positions.min()), int(positions.max())
+        kept = torch.arange(first, last + 1, device=input_ids.device)
+        logits: Tensor = self.model(input_ids=input_ids, use_cache=False, logits_to_keep=kept).logits
+        return _at(logits, rows, positions - first), nn.Identity()
+
+    @torch.inference_mode()
+    def _logits_are_the_heads(self) -> bool:
+        if self.backbone is self.model or not isinstance(self.head, nn.Module):
+            return False
+        probe = torch.arange(2, device=self.model.device)[None]
+        hidden = self.backbone(input_ids=probe, use_cache=False).last_hidden_state
+        return torch.equal(self.head(hidden), self.model(input_ids=probe, use_cache=False).logits)
+
+
+def _at(states: Float[Tensor, "rows length size"], rows: Tensor, positions: Tensor) -> Float[Tensor, "n size"]:
+    return states.reshape(-1, states.shape[-1]).index_select(0, rows * states.shape[1] + positions)
+
+
+def _score_chunk(
+    head: nn.Module, features: Float[Tensor, "n size"], targets: Int[Tensor, " n"], temperature: float, entropy: bool
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"], Bool[Tensor, " n"]]:
+    logits: Tensor = head(features).float()
+    if temperature != 1.0:
+        logits = logits / temperature
+    logprobs = torch.log_softmax(logits, dim=-1)
+    chosen = logprobs.gather(1, targets[:, None])[:, 0]
+    with torch.no_grad():
+        greedy = logits.argmax(dim=-1) == targets
+        entropies = -(logprobs.exp() * logprobs).sum(dim=-1) if entropy else chosen.detach()
+    return chosen, entropies, greedy
