@@ -1,0 +1,177 @@
+"""The prompts PPO trains on: read once, drawn by seeded permutations, tokenized and checked before training."""
+
+from __future__ import annotations
+
+import importlib
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard, cast
+
+from transformers import PreTrainedTokenizerBase
+
+from bai_sweep.config import PromptsConfig
+from bai_sweep.records import UserError
+
+Conversation = list[dict[str, str]]
+_FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """The prompts of one step.
+
+    Args:
+        prompts: Text or conversations, as the dataset has them.
+        token_ids: The same as the actor reads them.
+        columns: The dataset's other columns, one list each, for reward functions.
+    """
+
+    prompts: Sequence[str | Conversation]
+    token_ids: Sequence[Sequence[int]]
+    columns: Mapping[str, Sequence[Any]]
+
+
+def read_prompts(config: PromptsConfig, *, seed: int, needed: int) -> list[dict[str, Any]]:
+    """The rows of the prompt dataset: the first `count` of them, all if that is null.
+
+    Args:
+        config: Source, split, column and count.
+        seed: Seed of the testbed's draw.
+        needed: Prompts that the testbed makes when `count` is null.
+
+    Raises:
+        UserError: The source cannot be read, is empty, or lacks the column.
+    """
+    rows = _testbed(config, seed, needed) if config.source == "testbed" else _dataset(config)
+    if not rows:
+        raise UserError(f"a prompt dataset has rows; {config.source!r} ({config.split}) has none")
+    if config.column not in rows[0]:
+        have = ", ".join(map(str, rows[0]))
+        raise UserError(
+            f"reward.prompts.column names a column of the dataset; {config.source!r} has {have}; got {config.column!r}"
+        )
+    return rows
+
+
+def _testbed(config: PromptsConfig, seed: int, needed: int) -> list[dict[str, Any]]:
+    # By name: no stage imports another, and the testbed is a source of data like any other.
+    testbed = importlib.import_module("bai_sweep.testbed")
+    rows: list[dict[str, Any]] = testbed.prompt_dataset(config.count or needed, seed, config.split)
+    return rows
+
+
+def _dataset(config: PromptsConfig) -> list[dict[str, Any]]:
+    from datasets import load_dataset
+
+    path = Path(config.source).expanduser()
+    try:
+        with _no_progress_bars():
+            if path.suffix in _FORMATS:
+                files = {config.split: str(path)}
+                data = load_dataset(_FORMATS[path.suffix], data_files=files, split=config.split)
+            else:
+                data = load_dataset(config.source, split=config.split)
+    except Exception as error:
+        # `datasets` raises a dozen kinds; each message names what was not found.
+        raise UserError(
+            f"reward.prompts.source is `testbed`, a .jsonl or .parquet file, or a hub dataset; {config.source!r} "
+            f"({config.split}) could not be read: {error}"
+        ) from error
+    kept = data.select(range(min(config.count or len(data), len(data))))
+    return [dict(row) for row in kept]
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """The terminal belongs to the display of the study."""
+    from datasets import disable_progress_bars, enable_progress_bars, is_progress_bar_enabled
+
+    shown = is_progress_bar_enabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()
+
+
+def draw_order(rows: int, needed: int, seed: int) -> Iterator[int]:
+    """`needed` row numbers: a new permutation of all rows each epoch, so that none repeats within one."""
+    rng = random.Random(f"{seed}/prompts")
+    while needed > 0:
+        permutation = rng.sample(range(rows), rows)[:needed]
+        yield from permutation
+        needed -= len(permutation)
+
+
+def prompt_batches(
+    config: PromptsConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    steps: int,
+    batch_size: int,
+    max_prompt_tokens: int,
+    seed: int,
+) -> list[PromptBatch]:
+    """The batches of a whole training run; only the prompts that it will draw are tokenized.
+
+    Raises:
+        UserError: The dataset's faults as in `read_prompts`; a prompt that is too long, empty, or neither text nor
+            a conversation; conversations without a chat template.
+    """
+    needed = steps * batch_size
+    rows = read_prompts(config, seed=seed, needed=needed)
+    order = list(draw_order(len(rows), needed, seed))
+    encoded = {i: _encode(rows[i][config.column], tokenizer, max_prompt_tokens, i) for i in sorted(set(order))}
+    others = [name for name in rows[0] if name != config.column]
+    return [
+        PromptBatch(
+            prompts=[rows[i][config.column] for i in chosen],
+            token_ids=[encoded[i] for i in chosen],
+            columns={name: [rows[i].get(name) for i in chosen] for name in others},
+        )
+        for chosen in (order[start : start + batch_size] for start in range(0, needed, batch_size))
+    ]
+
+
+def _encode(prompt: object, tokenizer: PreTrainedTokenizerBase, limit: int, row: int) -> list[int]:
+    ids = encode_prompt(prompt, tokenizer, row)
+    if not 0 < len(ids) <= limit:
+        raise UserError(
+            f"a prompt has 1 to {limit} tokens (rl.max_prompt_tokens); prompt {row} has {len(ids)}; raise the limit "
+            "or drop such rows"
+        )
+    return ids
+
+
+def encode_prompt(prompt: object, tokenizer: PreTrainedTokenizerBase, row: int) -> list[int]:
+    """Token ids of text as it is, or of a conversation under the chat template up to where the assistant speaks."""
+    if isinstance(prompt, str):
+        return [int(i) for i in tokenizer(prompt)["input_ids"]]
+    if not is_conversation(prompt):
+        raise UserError(
+            f"a prompt is text or a list of messages with role and content; prompt {row} is {prompt!r:.200}"
+        )
+    if tokenizer.chat_template is None:
+        raise UserError("conversations need a chat template; this tokenizer has none; give prompts as text")
+    return chat_ids(tokenizer, prompt, add_generation_prompt=True)
+
+
+def chat_ids(
+    tokenizer: PreTrainedTokenizerBase, messages: Conversation, *, add_generation_prompt: bool = False
+) -> list[int]:
+    """A conversation as its chat template writes it, in token ids."""
+    return cast(
+        "list[int]",
+        tokenizer.apply_chat_template(
+            messages, add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=False
+        ),
+    )
+
+
+def is_conversation(prompt: object) -> TypeGuard[Conversation]:
+    """Whether it is a list of messages."""
+    return isinstance(prompt, list) and all(isinstance(m, Mapping) and {"role", "content"} <= m.keys() for m in prompt)
