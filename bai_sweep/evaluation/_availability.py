@@ -1,0 +1,128 @@
+"""Whether every benchmark can run, said before a model is merged: cheap, with neither torch nor lm-eval imported."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from bai_sweep.config import EvaluationConfig
+from bai_sweep.evaluation._catalogue import Dataset, find_task
+from bai_sweep.records import UserError
+
+HUB_TIMEOUT = 5.0  # seconds; an unreachable hub is asked once
+_FILE_BUILDERS = {"json", "csv", "parquet", "arrow", "text", "pandas", "xml"}
+
+
+def check(config: EvaluationConfig) -> None:
+    """Makes sure that every benchmark can run, unless `allow_missing` is set.
+
+    Raises:
+        UserError: names every benchmark that cannot run, with the reason and what to do; or a task that does
+            not exist, whatever `allow_missing` says.
+    """
+    require(config)
+
+
+def require(config: EvaluationConfig) -> dict[str, str]:
+    """`check`, returning why each benchmark that `allow_missing` forgives cannot run."""
+    missing = missing_benchmarks(config)
+    if not missing or config.allow_missing:
+        return missing
+    lines = "\n".join(f"  - {name}: {reason}" for name, reason in missing.items())
+    total = len(config.unavailable) + sum(name not in config.unavailable for name in config.benchmarks)
+    raise UserError(
+        f"evaluation={config.name}: {len(missing)} of {total} benchmarks cannot run, and an overall score needs every "
+        f"one:\n{lines}\nSet evaluation.allow_missing=true to run the others without an overall score"
+        f"{_where_data_is_looked_for(missing, config)}."
+    )
+
+
+def missing_benchmarks(config: EvaluationConfig) -> dict[str, str]:
+    """Why each benchmark that cannot run cannot.
+
+    Raises:
+        UserError: a benchmark names a task that does not exist.
+    """
+    hub = _Hub()
+    missing = dict(config.unavailable)
+    for name, benchmark in config.benchmarks.items():
+        faults = [fault for dataset in find_task(benchmark.task).datasets if (fault := _fault_of(dataset, hub))]
+        if faults:
+            more = f" (and {len(faults) - 1} more of its datasets)" if len(faults) > 1 else ""
+            missing[name] = faults[0] + more
+    return missing
+
+
+def _fault_of(dataset: Dataset, hub: _Hub) -> str | None:
+    absent = [f for f in dataset.files if "://" not in f and not glob.glob(str(Path(f).expanduser()))]  # noqa: PTH207
+    if absent:
+        return f"there is no data file {absent[0]}"
+    if dataset.path in _FILE_BUILDERS or Path(dataset.path).is_dir() or _is_cached(dataset):
+        return None
+    label = f"dataset {dataset.path}" + (f" ({dataset.name})" if dataset.name else "")
+    fault = hub.fault_of(dataset.path)
+    return f"{label} is not in the local cache, and {fault}" if fault else None
+
+
+def _is_cached(dataset: Dataset) -> bool:
+    """Whether `load_dataset` finds it offline: <cache>/<owner>___<name in snake case>/<config>/<version>/<hash>."""
+    folder = dataset.path.replace("/", "___")
+    cached = [f for f in _datasets_cache().glob("*") if _folded(f.name) == _folded(folder)]
+    return any(True for f in cached for _ in f.glob(f"{dataset.name or '*'}/*/*/dataset_info.json"))
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _datasets_cache() -> Path:
+    from huggingface_hub import constants
+
+    return Path(os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets").expanduser()
+
+
+class _Hub:
+    """The dataset hub, asked at most once for each dataset and not again once it did not answer."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str | None] = {}
+        self._unreachable: str | None = None
+
+    def fault_of(self, path: str) -> str | None:
+        """Why `path` cannot be downloaded; None if it can."""
+        if path not in self._known:
+            self._known[path] = self._unreachable or self._ask(path)
+        return self._known[path]
+
+    def _ask(self, path: str) -> str | None:
+        from huggingface_hub import HfApi, constants
+        from huggingface_hub.errors import HfHubHTTPError
+
+        if _offline():
+            self._unreachable = "the hub is switched off (HF_HUB_OFFLINE or HF_DATASETS_OFFLINE)"
+            return self._unreachable
+        try:
+            HfApi().dataset_info(path, timeout=HUB_TIMEOUT)
+        except HfHubHTTPError as error:
+            return f"{constants.ENDPOINT} refuses it: {str(error).strip().splitlines()[-1]}"
+        except Exception as error:  # noqa: BLE001 - each HTTP client has its own family; all mean no answer
+            self._unreachable = f"{constants.ENDPOINT} cannot be reached ({type(error).__name__})"
+            return self._unreachable
+        return None
+
+
+def _offline() -> bool:
+    names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"} for name in names)
+
+
+def _where_data_is_looked_for(missing: Mapping[str, str], config: EvaluationConfig) -> str:
+    if set(missing) <= set(config.unavailable):
+        return ""
+    from huggingface_hub import constants
+
+    return (
+        f"; data is looked for in {_datasets_cache()}, in a folder of the dataset's name, and on {constants.ENDPOINT}"
+    )

@@ -1,0 +1,149 @@
+"""Which benchmarks can run: against files, a cache folder and a hub that really answers on this machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from bai_sweep.config import Benchmark, EvaluationConfig
+from bai_sweep.evaluation import check
+from bai_sweep.evaluation._availability import missing_benchmarks
+from bai_sweep.records import UserError
+
+
+class _Hub(BaseHTTPRequestHandler):
+    asked: list[str] = []  # noqa: RUF012 - one for each test, set by the fixture
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        known = self.path.endswith("/known/data")
+        body = b'{"id": "known/data"}' if known else b'{"error": "Repository not found"}'
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A hub that has one dataset; the paths it was asked for."""
+    with HTTPServer(("127.0.0.1", 0), _Hub) as server:
+        _Hub.asked = []
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield _Hub.asked
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty datasets cache, and no hub unless a test starts one."""
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    return tmp_path / "cache"
+
+
+def config(*tasks: str, allow_missing: bool = False, **unavailable: str) -> EvaluationConfig:
+    benchmarks = {
+        f"b{i}": Benchmark(task=t, metric="acc", filter="none", chat_template=False, num_fewshot=None, limit=None)
+        for i, t in enumerate(tasks)
+    }
+    return EvaluationConfig(
+        name="mine",
+        benchmarks=benchmarks,
+        unavailable=unavailable,
+        allow_missing=allow_missing,
+        batch_tokens=100,
+        max_new_tokens=10,
+        think_end=None,
+        seed=0,
+    )
+
+
+def task(folder: Path, name: str, lines: str) -> str:
+    path = folder / f"{name}.yaml"
+    path.write_text(f"task: {name}\n{lines}\n")
+    return str(path)
+
+
+def test_all_that_is_missing_is_named_at_once_with_the_fix(tmp_path: Path) -> None:
+    absent = task(tmp_path, "absent", f"dataset_path: json\ndataset_kwargs: {{data_files: {tmp_path}/no.jsonl}}")
+    with pytest.raises(UserError) as error:
+        check(config(absent, "aime24", "testbed_arena", livebench="to come"))
+    message = str(error.value)
+    assert "evaluation=mine: 3 of 4 benchmarks cannot run" in message
+    assert "  - livebench: to come" in message
+    assert f"  - b0: there is no data file {tmp_path}/no.jsonl" in message
+    assert "  - b1: dataset Maxwell-Jia/AIME_2024 is not in the local cache, and http://127.0.0.1:9" in message
+    assert "cannot be reached" in message
+    assert "b2" not in message
+    assert "evaluation.allow_missing=true" in message
+    assert f"{tmp_path}/cache" in message
+
+
+def test_what_is_only_unavailable_says_nothing_of_data() -> None:
+    with pytest.raises(UserError, match=r"without an overall score\.$"):
+        check(config("testbed_arena", livebench="to come"))
+
+
+def test_missing_is_forgiven_where_allowed() -> None:
+    check(config("aime24", allow_missing=True, livebench="to come"))
+
+
+def test_an_unknown_task_is_never_forgiven() -> None:
+    with pytest.raises(UserError, match="no lm-eval task or group is named 'nope'"):
+        check(config("nope", allow_missing=True))
+
+
+def test_data_files_that_exist_are_enough(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("{}")
+    found = task(tmp_path, "found", f"dataset_path: json\ndataset_kwargs: {{data_files: {tmp_path}/*.jsonl}}")
+    assert missing_benchmarks(config(found)) == {}
+
+
+def test_a_folder_of_the_datasets_name_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "Maxwell-Jia" / "AIME_2024").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert missing_benchmarks(config("aime24")) == {}
+
+
+def test_the_cache_is_found_by_its_own_spelling_and_by_config(cache: Path) -> None:
+    """`datasets` keeps TIGER-Lab/MMLU-Pro under TIGER-Lab___mmlu-pro/<config>/<version>/<hash>."""
+    for name in ("TIGER-Lab___mmlu-pro/default", "cais___mmlu/anatomy"):
+        folder = cache / name / "0.0.0" / "abc"
+        folder.mkdir(parents=True)
+        (folder / "dataset_info.json").write_text("{}")
+    missing = missing_benchmarks(config("mmlu_pro", "mmlu_anatomy", "mmlu_virology"))
+    assert list(missing) == ["b2"]
+    assert "cais/mmlu (virology) is not in the local cache" in missing["b2"]
+
+
+def test_a_hub_that_has_the_data_is_enough_and_a_refusal_is_told(tmp_path: Path, asked: list[str]) -> None:
+    known = task(tmp_path, "known", "dataset_path: known/data")
+    other = task(tmp_path, "other", "dataset_path: other/data")
+    missing = missing_benchmarks(config(known, other, known))
+    assert list(missing) == ["b1"]
+    assert "refuses it" in missing["b1"]
+    assert len(asked) == 2  # each dataset once
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"])
+def test_an_offline_switch_is_respected(name: str, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+    monkeypatch.setenv(name, "1")
+    assert "the hub is switched off" in missing_benchmarks(config("mmlu"))["b0"]
+    assert "and 56 more" in missing_benchmarks(config("mmlu"))["b0"]
+    assert asked == []
