@@ -1,0 +1,31 @@
+"""A study's results for people: a table in the terminal, report.html, figures, and tables for other programs.
+
+`load_study` reads a study's folder at any time, also in mid-study; every writer takes the `StudyReport` it returns.
+"""
+
+from bai_sweep.report._comparison import comparison, records, write_tables
+from bai_sweep.report._figures import write_figures
+from bai_sweep.report._html import write_html
+from bai_sweep.report._markdown import markdown
+from bai_sweep.report._paper import paradigms_table, ratio_table
+from bai_sweep.report._study import StudyReport, TrialSetting, load_results, load_settings, load_study
+from bai_sweep.report._table import Table
+from bai_sweep.report._terminal import terminal_table
+
+__all__ = [
+    "StudyReport",
+    "Table",
+    "TrialSetting",
+    "comparison",
+    "load_results",
+    "load_settings",
+    "load_study",
+    "markdown",
+    "paradigms_table",
+    "ratio_table",
+    "records",
+    "terminal_table",
+    "write_figures",
+    "write_html",
+    "write_tables",
+]

@@ -1,0 +1,29 @@
+"""`python -m bai_sweep.report results/<study>`: rebuilds a study's report from its folder, also in mid-study."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from bai_sweep.records import UserError
+from bai_sweep.report import terminal_table
+from bai_sweep.study import write_report
+
+
+def main() -> None:
+    """Writes report.html, report.md, figures/ and tables/ into the folder and prints the table."""
+    parser = argparse.ArgumentParser(prog="python -m bai_sweep.report", description=__doc__)
+    parser.add_argument("folder", type=Path, help="results/<study>")
+    try:
+        study = write_report(parser.parse_args().folder)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    Console().print(terminal_table(study))
+
+
+if __name__ == "__main__":
+    main()

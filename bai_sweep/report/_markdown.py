@@ -1,0 +1,43 @@
+"""The comparison as Markdown, for a pull request or an issue."""
+
+from __future__ import annotations
+
+from bai_sweep.report._comparison import comparison
+from bai_sweep.report._paper import paradigms_table, ratio_table
+from bai_sweep.report._study import StudyReport
+from bai_sweep.report._table import Table
+
+
+def markdown(study: StudyReport) -> str:
+    """The recommendation, the comparison, the paper's tables in form, and what did not finish."""
+    parts = [f"### {study.name}"]
+    if study.choice:
+        parts.append(_escape(study.choice.reason))
+    if study.results:
+        parts.append(_table(comparison(study)))
+        parts.append(
+            "`*` recommended; ± is one standard error over items; KL in nats per sequence; length is end / start."
+        )
+    titles = {"Paradigms (table 1)": paradigms_table(study), "Merging ratio (table 2)": ratio_table(study)}
+    for title, table in titles.items():
+        if table:
+            parts.append(f"#### {title}\n\n{_table(table)}\n\n{_escape(table.note)}".rstrip())
+    unfinished = [f"- trial {number} failed: {_escape(why)}" for number, why in study.failure_reasons.items()]
+    unfinished += [f"- trial {number} has not ended" for number in study.pending]
+    if unfinished:
+        parts.append("\n".join(unfinished))
+    if study.command:
+        parts.append(f"```\n{study.command}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(table: Table) -> str:
+    lines = ["| " + " | ".join(map(_escape, table.columns)) + " |", "|" + " --- |" * len(table.columns)]
+    for i, row in enumerate(table.rows):
+        cells = [f"**{_escape(cell)}**" if (i, j) in table.best else _escape(cell) for j, cell in enumerate(row)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _escape(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;").split())

@@ -1,0 +1,70 @@
+"""How surely one trial beats the others: a paired bootstrap over the benchmarks' items.
+
+Every resample draws the same items for every trial, so that an item hard for all moves all alike and only the
+trials' differences count (Efron and Tibshirani 1993, chapter 8; Koehn 2004 for systems compared on one test set).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bai_sweep.records import Score, TrialResult
+
+Floats = NDArray[np.float64]
+TIE = 1e-9  # points; scores closer than this are equal
+_CHUNK = 4_000_000  # counts held at a time, 32 MB
+
+
+def overall_draws(results: Sequence[TrialResult], resamples: int, seed: int) -> Floats:
+    """Overall scores of `resamples` resampled evaluations, in points, of shape (resamples, trials).
+
+    A benchmark whose items cannot be paired (not stored, or of different numbers) gives independent normal draws
+    of its standard error instead. All trials have the same benchmarks.
+    """
+    rng = np.random.default_rng(seed)
+    by_name = [{score.benchmark: score for score in result.report.scores} for result in results]
+    names = sorted(by_name[0])
+    draws = [_benchmark_draws([scores[name] for scores in by_name], resamples, rng) for name in names]
+    means: Floats = np.mean(draws, axis=0)
+    return means
+
+
+def best_probabilities(draws: Floats) -> Floats:
+    """The share of the draws, of shape (resamples, trials), in which each trial is best; a tie is shared."""
+    best = draws >= draws.max(axis=1, keepdims=True) - TIE
+    shares: Floats = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
+    return shares
+
+
+def noise_is_known(results: Sequence[TrialResult]) -> bool:
+    """Whether every score has items, or at least a standard error, to tell its noise from."""
+    scores = [score for result in results for score in result.report.scores]
+    return all(len(score.items) > 1 or math.isfinite(score.stderr) for score in scores)
+
+
+def _benchmark_draws(scores: Sequence[Score], resamples: int, rng: np.random.Generator) -> Floats:
+    values = np.array([score.value for score in scores])
+    sizes = {len(score.items) for score in scores}
+    if len(sizes) == 1 and min(sizes) > 1:
+        items = np.array([score.items for score in scores])
+        # Around the reported value, which need not be the plain mean of the items.
+        return values + _resampled_means(items - items.mean(axis=1, keepdims=True), resamples, rng)
+    noise = np.nan_to_num(np.array([score.stderr for score in scores]))
+    draws: Floats = values + rng.standard_normal((resamples, len(scores))) * noise
+    return draws
+
+
+def _resampled_means(items: Floats, resamples: int, rng: np.random.Generator) -> Floats:
+    """Means over n items drawn with replacement, the same ones in each row; (trials, n) -> (resamples, trials)."""
+    n = items.shape[1]
+    rows = max(1, _CHUNK // n)
+    chunks = []
+    for start in range(0, resamples, rows):
+        # How often each item is drawn: the same law as drawing indices, and one matrix product to average.
+        counts = rng.multinomial(n, np.full(n, 1 / n), size=min(rows, resamples - start))
+        chunks.append(counts @ items.T / n)
+    return np.concatenate(chunks)

@@ -1,0 +1,161 @@
+"""How a study opens and how it ends: the tracker's parent run, the live display, the choice and the report."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bai_sweep.config import TrialConfig, parse_mapping
+from bai_sweep.records import UserError
+
+if TYPE_CHECKING:
+    from bai_sweep.report import StudyReport
+
+_RECORD = "study.json"
+
+
+@dataclass(frozen=True)
+class StudyHandle:
+    """An open study."""
+
+    config: TrialConfig
+    name: str
+    folder: Path
+    total: int | None
+    command: str
+    parent_run_id: str | None
+
+    def display(self) -> AbstractContextManager[Any]:
+        """The live display, which reads the trials' progress files."""
+        from bai_sweep.progress import StudyDisplay
+
+        return StudyDisplay(self.folder, self.name, self.total)
+
+
+def open_study(
+    config: TrialConfig, *, name: str, folder: Path, space: Mapping[str, str], total: int | None, resume: bool
+) -> StudyHandle:
+    """Opens the tracker's parent run, the earlier one when going on, and notes in the folder what is needed to report.
+
+    Args:
+        config: the study's, before any trial's own values.
+        name: with its suffix if it has one.
+        folder: results/<name>.
+        space: the search space as written, by key.
+        total: trials to finish, None if open.
+        resume: whether the study was begun earlier.
+    """
+    from bai_sweep.tracking import open_tracker
+
+    tracker = open_tracker(config.tracking)
+    record = _read_record(folder) if resume else None
+    if record and record["parent_run_id"] and record["config"]["tracking"] == config.tracking.model_dump():
+        parent_run_id = tracker.reopen(record["parent_run_id"])
+        command = str(record["command"])
+    else:
+        command = shlex.join(["python", "-m", "bai_sweep", *sys.argv[1:]])
+        parent_run_id = tracker.start_study(
+            name,
+            params={
+                "study": name,
+                "seed": config.seed,
+                "workers": config.workers,
+                **{f"space.{k}": v for k, v in space.items()},
+            },
+            tags={"model": config.model.name, "trials": total if total is not None else "open"},
+            description=f"Study `{name}`: {', '.join(f'{k} = {v}' for k, v in space.items())}.\n\n`{command}`",
+        )
+    handle = StudyHandle(config, name, folder, total, command, parent_run_id)
+    _write_record(handle)
+    return handle
+
+
+def conclude(handle: StudyHandle, *, failures: Mapping[int, str]) -> None:
+    """Chooses among the finished trials, writes the report and its figures, tracks them, and prints the table."""
+    from rich.console import Console
+
+    from bai_sweep.report import terminal_table
+    from bai_sweep.tracking import open_tracker
+
+    tracker = open_tracker(handle.config.tracking)
+    study = write_report(handle.folder)
+    with tracker.attach(handle.parent_run_id, handle.folder) as run:
+        for path in _written(handle.folder):
+            run.log_artifact(path)
+        if study.choice:
+            winner = study.winner
+            run.set_tags({"recommended": winner.label if winner else "none", "reason": study.choice.reason})
+        run.log_metrics({"trials/finished": len(study.results), "trials/failed": len(failures)})
+    tracker.finish(handle.parent_run_id, "FAILED" if failures else "FINISHED")
+    Console().print(terminal_table(study))
+
+
+def write_report(folder: Path) -> StudyReport:
+    """(Re)builds the report of a study's folder, finished or not, and returns what it shows.
+
+    Raises:
+        UserError: the folder holds no study.
+    """
+    from bai_sweep.report import load_study, markdown, write_figures, write_html, write_tables
+    from bai_sweep.selection import choose
+
+    record = _read_record(folder)
+    if record is None:
+        raise UserError(f"{folder} holds no study ({_RECORD} is not there); give a folder such as results/<study>")
+    config = parse_mapping(record["config"])
+    study = load_study(folder, command=record["command"], link=_link(config, folder, record["parent_run_id"]))
+    if study.results:
+        study = replace(study, choice=choose(study.results, config.selection, config.seed))
+    write_html(study, folder / "report.html")
+    write_figures(study, folder / "figures")
+    write_tables(study, folder / "tables")
+    (folder / "report.md").write_text(markdown(study), encoding="utf-8")
+    return study
+
+
+def _link(config: TrialConfig, folder: Path, parent_run_id: str | None) -> str | None:
+    from bai_sweep.report import load_results
+    from bai_sweep.tracking import run_url
+
+    if parent_run_id is None:
+        return None
+    runs = [result.run_id for result in load_results(folder)[0] if result.run_id]
+    return run_url(config.tracking, runs)
+
+
+def _written(folder: Path) -> list[Path]:
+    parts = [
+        folder / "report.html",
+        folder / "report.md",
+        *(folder / "figures").iterdir(),
+        *(folder / "tables").iterdir(),
+    ]
+    return sorted(path for path in parts if path.is_file())
+
+
+def _read_record(folder: Path) -> dict[str, Any] | None:
+    path = folder / _RECORD
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
+def _write_record(handle: StudyHandle) -> None:
+    handle.folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "name": handle.name,
+        "command": handle.command,
+        "total": handle.total,
+        "parent_run_id": handle.parent_run_id,
+        "config": handle.config.model_dump(mode="json"),
+    }
+    partial = handle.folder / (_RECORD + ".partial")
+    partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    partial.replace(handle.folder / _RECORD)
