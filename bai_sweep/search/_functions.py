@@ -1,0 +1,58 @@
+"""What opens and concludes a study's record: named in the configuration, so that search knows no tracker."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from bai_sweep.config import TrialConfig
+
+
+class StudyHandle(Protocol):
+    """An open study: the tracker's run of it and the progress display."""
+
+    @property
+    def parent_run_id(self) -> str | None: ...
+    def display(self) -> AbstractContextManager[Any]: ...
+
+
+class StudyFunctions(Protocol):
+    """A module with the two functions; `open_study` before the first trial, `conclude` after the last."""
+
+    def open_study(
+        self,
+        config: TrialConfig,
+        *,
+        name: str,
+        folder: Path,
+        space: Mapping[str, str],
+        total: int | None,
+        resume: bool,
+    ) -> StudyHandle: ...
+
+    def conclude(self, handle: StudyHandle, *, failures: Mapping[int, str]) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Unrecorded:
+    """`study_functions: null`: Optuna's storage and the trials' folders are all there is."""
+
+    parent_run_id: str | None = None
+
+    def display(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def open_study(self, config: TrialConfig, **_: object) -> StudyHandle:
+        return self
+
+    def conclude(self, handle: StudyHandle, **_: object) -> None:
+        return
+
+
+def load_study_functions(module: str | None) -> StudyFunctions:
+    """The functions of a module by its dotted name; without a name, ones that do nothing."""
+    return _Unrecorded() if module is None else cast("StudyFunctions", importlib.import_module(module))

@@ -1,0 +1,140 @@
+"""Local worker processes, and what is done when one of them dies."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import cloudpickle
+
+from bai_sweep.search._queue import TrialQueue
+from bai_sweep.search._threads import THREAD_VARIABLES
+from bai_sweep.search._worker import WorkerJob, record_failures, terminated_as_interrupted, work
+
+STOP_SECONDS = 20.0  # for a worker to give its trial back before it is killed
+_FRUITLESS_DEATHS = 3  # of a worker that never took a trial: then it cannot start at all
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Slot:
+    index: int
+    process: SpawnProcess
+    fruitless: int = 0
+
+
+def supervise(job: WorkerJob, queue: TrialQueue, *, workers: int, threads: int) -> None:
+    """Keeps `workers` processes at work until the study owes nothing; a dead one is replaced.
+
+    A trial that kills its worker is given up after `max_attempts`, so replacement comes to an end.
+
+    Raises:
+        KeyboardInterrupt: after the workers were stopped and gave their trials back.
+    """
+    payload = cloudpickle.dumps(job)
+    logs = job.address.folder / "workers"
+    logs.mkdir(exist_ok=True)
+
+    def start(index: int) -> SpawnProcess:
+        return _start(payload, threads, logs / f"{index}.log", f"worker-{index}")
+
+    slots = [_Slot(index, start(index)) for index in range(workers)]
+    try:
+        with terminated_as_interrupted():
+            while slots:
+                wait([slot.process.sentinel for slot in slots], timeout=1.0)
+                ended = [slot for slot in slots if slot.process.exitcode is not None]
+                for slot in ended:
+                    if _is_replaced(slot, job, queue):
+                        slot.process = start(slot.index)
+                    else:
+                        slots.remove(slot)
+    finally:
+        _stop([slot.process for slot in slots])
+
+
+def _is_replaced(slot: _Slot, job: WorkerJob, queue: TrialQueue) -> bool:
+    code = slot.process.exitcode
+    if code == 0:
+        return False
+    assert slot.process.pid is not None, "a process that ended had a pid"
+    slot.fruitless = 0 if queue.has_held(slot.process.pid) else slot.fruitless + 1
+    record_failures(job.config, queue.recover())
+    replaced = slot.fruitless < _FRUITLESS_DEATHS and not queue.survey().is_over
+    cause = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    print(
+        f"worker {slot.index} died ({cause}; its output: {job.address.folder}/workers/{slot.index}.log)"
+        f"{'; a new one takes its place' if replaced else ''}",
+        file=sys.stderr,
+    )
+    return replaced
+
+
+def _start(payload: bytes, threads: int, log: Path, name: str) -> SpawnProcess:
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_child, args=(payload, log), name=name)
+    with _thread_environment(threads):  # torch and numpy read it when the child imports them
+        process.start()
+    return process
+
+
+@contextmanager
+def _thread_environment(threads: int) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _stop(processes: list[SpawnProcess]) -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    try:
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+    finally:  # also on a second Ctrl-C
+        for process in processes:
+            process.kill()
+
+
+def _child(payload: bytes, log: Path) -> None:
+    # Ctrl-C reaches the whole process group; the supervisor alone acts on it, and passes it on as SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with log.open("a", encoding="utf-8") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    with terminated_as_interrupted():
+        try:
+            work(cloudpickle.loads(payload))
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(STOP_SECONDS)
+    os._exit(1)

@@ -1,0 +1,68 @@
+"""What Hydra's sweeper calls: a study, and how the process ends after it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bai_sweep.records import UserError
+from bai_sweep.search._plan import plan_study
+
+if TYPE_CHECKING:
+    from hydra.types import HydraContext, TaskFunction
+    from omegaconf import DictConfig
+
+    from bai_sweep.search._queue import Survey
+
+
+def run_study(
+    arguments: Sequence[str],
+    *,
+    settings: Mapping[str, Any],
+    config: DictConfig,
+    hydra_context: HydraContext,
+    task: TaskFunction,
+) -> None:
+    """Runs a study: its search space is `arguments` (overrides) over `settings["params"]`.
+
+    Args:
+        arguments: the command line's overrides.
+        settings: the sweeper's, conf/hydra/sweeper/bai.yaml.
+        config: the composed multirun configuration.
+        hydra_context: Hydra's loader and callbacks.
+        task: runs one trial's configuration and returns its objective.
+
+    Raises:
+        SystemExit: 2 for bad input (nothing was written), 1 if a trial has failed or is unfinished, 130 if the
+            user stopped the study.
+    """
+    try:
+        plan = plan_study(arguments, settings, config, hydra_context.config_loader)
+
+        from bai_sweep.search._study import Study  # Optuna, half a second
+
+        survey = Study(plan, config, hydra_context, task).run()
+    except UserError as error:
+        # Hydra would show a traceback and end with 1.
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command with resume=true goes on", file=sys.stderr)
+        sys.exit(130)
+    if complaint := _complaint(survey):
+        print(complaint, file=sys.stderr)
+        # Hydra calls this after a sweep that returns; this one exits.
+        hydra_context.callbacks.on_multirun_end(config=config, config_name=config.hydra.job.config_name)
+        sys.exit(1)
+
+
+def _complaint(survey: Survey) -> str:
+    if survey.owed:
+        numbers = ", ".join(map(str, sorted(survey.owed)))
+        return f"unfinished: trials {numbers}; no worker is left; the same command with resume=true goes on"
+    if survey.failures:
+        lines = [f"  {number}: {reason}" for number, reason in sorted(survey.failures.items())]
+        total = len(survey.finished) + len(survey.failures)
+        return "\n".join([f"{len(survey.failures)} of {total} trials failed (failure.txt in each folder):", *lines])
+    return ""

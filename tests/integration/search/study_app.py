@@ -1,0 +1,42 @@
+"""A Hydra application with our configuration, our sweeper and a trial that takes no time.
+
+Files in the working directory steer it: `hold-<number>` keeps a trial waiting while it exists, `die-<number>`
+kills the trial's process on the first attempt. `trace.txt` tells what happened.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from bai_sweep.search import current_trial
+from bai_sweep.sources import packaged_dir
+
+
+@hydra.main(version_base="1.3", config_path=str(packaged_dir("conf")), config_name="config")
+def main(cfg: DictConfig) -> float:
+    trial = current_trial()
+    assert trial is not None
+    note(f"start {trial.number} {os.getpid()} {os.environ['OMP_NUM_THREADS']}")
+    if Path(f"die-{trial.number}").exists() and trial.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    while Path(f"hold-{trial.number}").exists():
+        time.sleep(0.02)
+    note(f"end {trial.number} {os.getpid()} alpha={cfg.alpha}")
+    return float(cfg.alpha)
+
+
+def note(line: str) -> None:
+    with Path("trace.txt").open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+if __name__ == "__main__":
+    sys.argv.append("hydra.sweeper.study_functions=null")
+    main()
