@@ -1,0 +1,33 @@
+"""Where a study's runs are reported: MLflow, or nowhere; a local journal is kept either way.
+
+`open_tracker` gives the tracker a configuration asks for. Whatever a trial logs is first a line of `journal.jsonl`
+in its folder and only then sent, so that an outage of MLflow neither stops a trial nor loses a number; what could
+not be sent is sent later by `python -m bai_sweep.tracking sync <folder>`.
+"""
+
+from bai_sweep.tracking._environment import environment
+from bai_sweep.tracking._masking import mask_text, masked
+from bai_sweep.tracking._open import open_tracker
+from bai_sweep.tracking._parameters import config_yaml, flatten
+from bai_sweep.tracking._protocol import Status, Tracker, TrialRun
+from bai_sweep.tracking._setup import log_setup
+from bai_sweep.tracking._store import absolute
+from bai_sweep.tracking._sync import sync
+from bai_sweep.tracking._ui import run_url, ui_command
+
+__all__ = [
+    "Status",
+    "Tracker",
+    "TrialRun",
+    "absolute",
+    "config_yaml",
+    "environment",
+    "flatten",
+    "log_setup",
+    "mask_text",
+    "masked",
+    "open_tracker",
+    "run_url",
+    "sync",
+    "ui_command",
+]

@@ -1,0 +1,82 @@
+"""`python -m bai_sweep.tracking ui [--port 5000]` and `python -m bai_sweep.tracking sync <folder>`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from bai_sweep.config import TrackingConfig
+from bai_sweep.records import UserError
+from bai_sweep.sources import packaged_dir
+from bai_sweep.tracking._store import is_server
+from bai_sweep.tracking._sync import sync
+from bai_sweep.tracking._ui import HOST, PORT, ui_command
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code; a `UserError` is its message and code 2."""
+    args = _parser().parse_args(arguments)
+    try:
+        return _ui(args.uri, args.port) if args.command == "ui" else _sync(args.folder, args.uri)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bai_sweep.tracking", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    ui = commands.add_parser("ui", help="serve MLflow's interface on the tracking store")
+    ui.add_argument("--port", type=int, default=PORT)
+    ui.add_argument("--uri", help="the store, if it is not the default configuration's")
+    again = commands.add_parser("sync", help="send what did not reach MLflow")
+    again.add_argument("folder", type=Path, help="a trial's, a study's or the whole results folder")
+    again.add_argument("--uri", help="the store, if not the one the journal names")
+    return parser
+
+
+def _ui(uri: str | None, port: int) -> int:
+    values = OmegaConf.to_container(OmegaConf.load(packaged_dir("conf") / "tracking" / "mlflow.yaml"))
+    config = TrackingConfig.model_validate(values)
+    if uri:
+        config = config.model_copy(update={"uri": uri})
+    if is_server(config.uri):
+        print(f"the store is a server already; open {config.uri}")
+        return 0
+    print(f"MLflow on {config.uri}: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
+    return _serve(ui_command(config, port))
+
+
+def _serve(command: list[str]) -> int:
+    """Runs the server in a session of its own and ends all of it with us, without its tracebacks on Ctrl-C."""
+    # Nobody gives this server evaluation jobs, for which it would otherwise start five more processes.
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    server = subprocess.Popen(command, env={**quiet, **os.environ}, start_new_session=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
+def _sync(folder: Path, uri: str | None) -> int:
+    results = sync(folder, uri)
+    for one in results:
+        refused = f", {one.refused} refused" if one.refused else ""
+        print(f"{one.folder}: " + (one.skipped or f"{one.sent} events sent to run {one.run_id}{refused}"))
+    return 1 if any(one.refused for one in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

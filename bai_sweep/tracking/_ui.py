@@ -1,0 +1,67 @@
+"""MLflow's interface on the store of a configuration: the command that opens it and the link to a comparison."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from bai_sweep.config import TrackingConfig
+from bai_sweep.records import UserError
+from bai_sweep.tracking._masking import mask_text
+from bai_sweep.tracking._store import absolute, artifact_root, import_mlflow, is_server, open_client
+
+HOST, PORT = "127.0.0.1", 5000
+log = logging.getLogger(__name__)
+# The interface's own link for a selection of runs; beyond this many the address grows too long for a terminal.
+MOST_COMPARED = 40
+
+
+def ui_command(config: TrackingConfig, port: int = PORT) -> list[str]:
+    """The command that serves the interface at 127.0.0.1.
+
+    Raises:
+        UserError: there is no store of our own to serve.
+    """
+    if config.kind == "none":
+        raise UserError("tracking=none keeps no MLflow store; run with tracking=mlflow")
+    if is_server(config.uri):
+        raise UserError(f"the store is a server already; open {config.uri}")
+    config = absolute(config)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", config.uri]
+    if root := artifact_root(config):
+        command += ["--default-artifact-root", root]
+    return [*command, "--host", HOST, "--port", str(port), "--workers", "1"]
+
+
+def run_url(config: TrackingConfig, run_ids: Sequence[str], port: int = PORT) -> str:
+    """The link to one run, or to the comparison of several; for very many, to their experiment.
+
+    Without runs, and while the store is out of reach, it is the link to the list of experiments.
+    The forms are those of MLflow's own interface (`getRunPageRoute`, `getCompareRunPageRoute`).
+    """
+    config = absolute(config)
+    base = config.uri.rstrip("/") if is_server(config.uri) else f"http://{HOST}:{port}"
+    experiment = _experiment_of(config.uri, run_ids[0]) if run_ids else None
+    if experiment is None:
+        return f"{base}/#/experiments"
+    if len(run_ids) == 1:
+        return f"{base}/#/experiments/{experiment}/runs/{run_ids[0]}"
+    if len(run_ids) > MOST_COMPARED:
+        return f"{base}/#/experiments/{experiment}/runs?compareRunsMode=CHART"
+    return f"{base}/#/compare-runs?runs={_query(list(run_ids))}&experiments={_query([experiment])}"
+
+
+def _experiment_of(uri: str, run_id: str) -> str | None:
+    import_mlflow(uri)
+    try:
+        return str(open_client(uri).get_run(run_id).info.experiment_id)
+    except Exception as error:  # noqa: BLE001 - a link is not worth a study's end
+        log.warning("no link to the runs' comparison: %s", mask_text(str(error)))
+        return None
+
+
+def _query(names: list[str]) -> str:
+    return quote(json.dumps(names, separators=(",", ":")), safe=",")

@@ -1,0 +1,100 @@
+"""The interface's command and links, and the package's command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from bai_sweep.config import TrackingConfig
+from bai_sweep.records import UserError
+from bai_sweep.tracking import absolute, open_tracker, run_url, ui_command
+from bai_sweep.tracking.__main__ import main
+from tests.tracking_store import client, shared_config
+
+
+def config(uri: str, kind: str = "mlflow") -> TrackingConfig:
+    return TrackingConfig.model_validate(
+        {"kind": kind, "name": kind, "uri": uri, "artifacts": "mlartifacts", "experiment": "x"}
+    )
+
+
+def test_relative_stores_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = absolute(config("sqlite:///mlflow.db"))
+    assert found.uri == f"sqlite:///{tmp_path}/mlflow.db"
+    assert found.artifacts == str(tmp_path / "mlartifacts")
+    assert absolute(config("http://host:5000")).uri == "http://host:5000"
+    assert absolute(found) == found
+
+
+def test_the_command_serves_on_this_machine_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ui_command(config("sqlite:///mlflow.db"), 5050)
+    options = dict(zip(command[4::2], command[5::2], strict=True))
+    assert command[1:4] == ["-m", "mlflow", "server"]
+    assert options["--backend-store-uri"] == f"sqlite:///{tmp_path}/mlflow.db"
+    assert (options["--host"], options["--port"]) == ("127.0.0.1", "5050")
+    assert options["--default-artifact-root"] == (tmp_path / "mlartifacts").as_uri()
+
+
+def test_no_command_without_a_store_of_ours() -> None:
+    with pytest.raises(UserError, match="server already; open http://host:5000"):
+        ui_command(config("http://host:5000"))
+    with pytest.raises(UserError, match="keeps no MLflow store"):
+        ui_command(config("", "none"))
+
+
+def test_the_comparison_link_names_runs_and_experiment(tmp_path: Path) -> None:
+    tracker = open_tracker(shared_config(tmp_path))
+    runs = [str(tracker.start_study(name)) for name in "ab"]
+    experiment = client().get_run(runs[0]).info.experiment_id
+    address = urlsplit(run_url(shared_config(tmp_path), runs))
+    route = urlsplit(address.fragment)
+    query = parse_qs(route.query)
+    assert (address.netloc, route.path) == ("127.0.0.1:5000", "/compare-runs")
+    assert json.loads(query["runs"][0]) == runs
+    assert json.loads(query["experiments"][0]) == [experiment]
+    one = run_url(shared_config(tmp_path), runs[:1], 5050)
+    assert one == f"http://127.0.0.1:5050/#/experiments/{experiment}/runs/{runs[0]}"
+    assert run_url(shared_config(tmp_path), runs * 50).endswith("?compareRunsMode=CHART")
+
+
+def test_a_link_never_fails(tmp_path: Path) -> None:
+    assert run_url(shared_config(tmp_path), []) == "http://127.0.0.1:5000/#/experiments"
+    assert run_url(shared_config(tmp_path), ["0" * 32]) == "http://127.0.0.1:5000/#/experiments"
+
+
+def test_sync_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tracker = open_tracker(shared_config(tmp_path))
+    with tracker.trial(0, "t", None, config={"seed": 0}, folder=tmp_path / "0") as run:
+        run.log_metrics({"m": 1.0}, 1)
+    (tmp_path / "0" / "journal.sent.json").unlink()
+    assert main(["sync", str(tmp_path / "0")]) == 0
+    assert f"to run {run.run_id}" in capsys.readouterr().out
+    assert main(["sync", str(tmp_path / "nothing")]) == 2
+    assert "no journal.jsonl" in capsys.readouterr().err
+
+
+def test_sync_leaves_a_living_run_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tracker = open_tracker(shared_config(tmp_path))
+    with tracker.trial(0, "t", None, config={"seed": 0}, folder=tmp_path / "0"):
+        (tmp_path / "0" / "journal.sent.json").unlink(missing_ok=True)
+        assert main(["sync", str(tmp_path / "0")]) == 0
+    assert "going on" in capsys.readouterr().out
+
+
+def test_sync_asks_for_a_masked_password(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = {"attempt": "a", "event": "start", "time": 0, "uri": "postgresql://***@host/db"}
+    (tmp_path / "journal.jsonl").write_text(json.dumps(line) + "\n")
+    assert main(["sync", str(tmp_path)]) == 2
+    assert "--uri" in capsys.readouterr().err
+
+
+def test_untracked_journals_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_tracker(config("", "none")).trial(0, "t", None, config={}, folder=tmp_path):
+        pass
+    assert main(["sync", str(tmp_path)]) == 0
+    assert "tracking was off" in capsys.readouterr().out
