@@ -176,8 +176,11 @@ class _Rows:
         """The additive mask of all steps, so that transformers need not make one at each; None where it must."""
         layer = self.cache.layers[0]
         keys = layer.keys if isinstance(layer, GrowingLayer) else None
-        if keys is None or self.model.config._attn_implementation not in ("sdpa", "eager"):
+        config = self.model.config
+        if keys is None or config._attn_implementation not in ("sdpa", "eager"):
             return None
+        if config.model_type == "bloom" or getattr(config, "alibi", False):
+            return None  # Bloom and Falcon make ALiBi's biases from a mask of shape (rows, positions)
         return additive_mask(self.real, keys.dtype)  # under autocast this is not the model's dtype
 
     def _forward(self, ids: Tensor, places: Tensor, mask: Tensor) -> Float[Tensor, "rows vocab"]:

@@ -41,12 +41,7 @@ class Networks:
         Raises:
             UserError: The rows do not fit the actor's positions, or the critic knows fewer tokens than the actor.
         """
-        positions = getattr(actor.config.get_text_config(), "max_position_embeddings", None)
-        if positions is not None and longest > positions:
-            raise UserError(
-                f"prompt and completion fit in the model's {positions} positions; the longest prompt and "
-                f"rl.max_new_tokens make {longest}; lower rl.max_new_tokens"
-            )
+        _check_length(actor, longest)
         actor.to(device).eval().requires_grad_(True)  # type: ignore[arg-type]  # typed for tensors only
         critic = _critic(actor, settings, device)
         reference = copy.deepcopy(actor).requires_grad_(False)
@@ -70,6 +65,27 @@ class Networks:
             for model, implementation in zip(models, before, strict=True):
                 if model.config._attn_implementation != implementation:
                     model.set_attn_implementation(implementation)
+
+
+def _check_length(actor: PreTrainedModel, longest: int) -> None:
+    config = actor.config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and longest > positions:
+        raise UserError(
+            f"prompt and completion fit in the model's {positions} positions; the longest prompt and "
+            f"rl.max_new_tokens make {longest}; lower rl.max_new_tokens"
+        )
+    # LongRoPE turns all keys by other frequencies once a batch is longer than the original positions. The sampler's
+    # cache keeps keys turned by the old ones, so old and new policy would differ. (`dynamic` RoPE does so past
+    # max_position_embeddings, which is refused above.)
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]  # one for each type of layer
+    for kind in kinds:
+        if kind.get("rope_type") == "longrope" and longest > (original := kind["original_max_position_embeddings"]):
+            raise UserError(
+                f"prompt and completion fit in the {original} original_max_position_embeddings of a model with "
+                f"longrope; the longest prompt and rl.max_new_tokens make {longest}; lower rl.max_new_tokens"
+            )
 
 
 def _critic(actor: PreTrainedModel, settings: PPOSettings, device: torch.device) -> ScalarModel:

@@ -56,6 +56,17 @@ def read_prompts(config: PromptsConfig, *, seed: int, needed: int) -> list[dict[
     return rows
 
 
+def check_prompts(config: PromptsConfig) -> None:
+    """Reads one row of the testbed or of a file; a hub dataset is left alone, as it would be downloaded whole.
+
+    Raises:
+        UserError: As in `read_prompts`.
+    """
+    if config.source == "testbed" or Path(config.source).suffix in _FORMATS:
+        # `datasets` keeps what it makes of a file: training, or the next trial, does not read it again.
+        read_prompts(config.model_copy(update={"count": 1}), seed=0, needed=1)
+
+
 def _testbed(config: PromptsConfig, seed: int, needed: int) -> list[dict[str, Any]]:
     # By name: no stage imports another, and the testbed is a source of data like any other.
     testbed = importlib.import_module("bai_sweep.testbed")

@@ -56,16 +56,27 @@ class ScalarModel(nn.Module):
         Raises:
             UserError: The checkpoint is of another kind, or its head has another shape.
         """
+        declared = scalar_architecture(source)
         name, revision = resolve(source)
-        config = AutoConfig.from_pretrained(name, revision=revision)
-        declared = ", ".join(config.architectures or ()) or "no architecture"
-        if "SequenceClassification" not in declared or config.num_labels != 1:
-            raise UserError(
-                "a critic or reward model is a sequence-classification checkpoint with one output; "
-                f"{source!r} is {declared} with {config.num_labels}; train one with TRL's RewardTrainer"
-            )
         model = AutoModelForSequenceClassification.from_pretrained(name, revision=revision, dtype=dtype)
         head = getattr(model, "score", None)
         if not isinstance(head, nn.Linear):
             raise UserError(f"a reward model has its head in `score`; {declared} of {source!r} has none")
         return cls(model.base_model, head).to(device).eval()
+
+
+def scalar_architecture(source: str) -> str:
+    """The architecture that a checkpoint with one output declares; its weights are not read.
+
+    Raises:
+        UserError: The checkpoint is of another kind.
+    """
+    name, revision = resolve(source)
+    config = AutoConfig.from_pretrained(name, revision=revision)
+    declared = ", ".join(config.architectures or ()) or "no architecture"
+    if "SequenceClassification" not in declared or config.num_labels != 1:
+        raise UserError(
+            "a critic or reward model is a sequence-classification checkpoint with one output; "
+            f"{source!r} is {declared} with {config.num_labels}; train one with TRL's RewardTrainer"
+        )
+    return declared

@@ -97,7 +97,7 @@ class _Loop:
         rollout, completions = self._rollout(batch)
         clock.append(time.perf_counter())
         texts = completion_texts(self.tokenizer, completions, self.hidden)
-        scored = self.rewards.score(batch, texts, completions, step=step)
+        scored = self.rewards.score(batch, texts, completions, rollout.ended.tolist(), step=step)
         scores = torch.tensor(scored.total, device=rollout.input_ids.device)
         experience = experience_of(rollout, judge(self.networks, rollout, self.settings), scores, self.settings)
         clock.append(time.perf_counter())

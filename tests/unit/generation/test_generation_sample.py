@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    FalconConfig,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
 
 from bai_sweep.generation import sample
 from bai_sweep.generation._sample import _draw
@@ -50,6 +58,22 @@ def test_sliding_window_models_keep_their_own_cache(prompts: list[list[int]]) ->
     model = Gemma2ForCausalLM(config).eval()
     got = sample(model, prompts, max_new_tokens=20, temperature=0.0, eos_token_ids=[EOS]).completions()
     assert got == [greedy_reference(model, p, 20) for p in prompts]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [(BloomConfig, {"n_layer": 2, "n_head": 4})]
+    + [(FalconConfig, {"num_hidden_layers": 2, "num_attention_heads": 4, "alibi": alibi}) for alibi in (True, False)],
+    ids=["bloom", "falcon with alibi", "falcon"],
+)
+def test_alibi_models_get_a_mask_they_can_read(prompts: list[list[int]], kind: type, changes: dict[str, int]) -> None:
+    torch.manual_seed(0)
+    tokens = {"vocab_size": 40, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": EOS}
+    config = kind(hidden_size=32, initializer_range=0.3, **tokens, **changes)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    got = sample(model, prompts, max_new_tokens=25, temperature=0.0, eos_token_ids=[EOS]).completions()
+    assert got == [greedy_reference(model, p, 25) for p in prompts]
+    assert len({tuple(row) for row in got}) > 3, "the seed should give different rows"
 
 
 @pytest.mark.parametrize("temperature", [0.6, 1.0])

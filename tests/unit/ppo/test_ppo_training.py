@@ -11,9 +11,11 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bai_sweep.ppo import DivergenceError, train
+from bai_sweep.ppo._reward import Rewards, Scored
 from bai_sweep.records import StepTelemetry, UserError
 
 Make = Callable[..., Any]
+EOS = 1  # the tokenizer fixture's
 NAMES = {
     "objective/kl", "objective/kl_k3", "objective/entropy", "objective/scores", "objective/scores_std",
     "objective/rlhf_reward", "objective/non_score_reward", "policy/approxkl_avg", "policy/clipfrac_avg",
@@ -139,6 +141,19 @@ def test_divergence_names_the_step(run: Make) -> None:
     huge = {"huge": {"function": "tests.unit.ppo.rewards:huge", "weight": 1.0}}
     with pytest.raises(DivergenceError, match=r"at step 1: loss/value_avg = inf; lower rl.actor_learning_rate"):
         run(functions=huge)
+
+
+def test_rewards_are_told_which_completions_ended(run: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[bool, bool]] = []
+
+    def listening(self: Rewards, batch: Any, texts: Any, ids: Any, ended: Any, *, step: int) -> Scored:
+        told.extend((end, row[-1] == EOS) for end, row in zip(ended, ids, strict=True))
+        return score(self, batch, texts, ids, ended, step=step)
+
+    score = Rewards.score
+    monkeypatch.setattr(Rewards, "score", listening)
+    run(steps=2)
+    assert set(told) == {(True, True), (False, False)}
 
 
 def test_a_tokenizer_without_eos_is_refused(run: Make, tokenizer: PreTrainedTokenizerFast) -> None:
