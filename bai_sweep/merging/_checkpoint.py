@@ -16,7 +16,10 @@ from bai_sweep.records import UserError
 from bai_sweep.sources import resolve
 
 _INDEX = "model.safetensors.index.json"
-_PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+_WHOLE = "model.safetensors"
+_SETTINGS = ("*.json", "*.model", "*.txt", "*.jinja")
+# buffers that checkpoints of old versions of transformers hold and every version computes
+_COMPUTED = ("rotary_emb.inv_freq",)
 
 
 class Checkpoint:
@@ -29,7 +32,7 @@ class Checkpoint:
             UserError: the folder has no safetensors file.
         """
         self.source = source
-        self.folder = _folder_of(source)
+        self.folder = folder_of(source)
         self._files = _files_by_tensor(self.folder, source)
         self._stack = ExitStack()
         self._open: dict[str, Any] = {}
@@ -63,13 +66,15 @@ class Checkpoint:
         return self._open[file]
 
 
-def _folder_of(source: str) -> Path:
+def folder_of(source: str, *, weights: bool = True) -> Path:
+    """The local folder of a model; a hub id is downloaded, without `weights` its settings and tokenizer only."""
     name, revision = resolve(source)
     if Path(name).is_dir():
         return Path(name)
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(name, revision=revision, allow_patterns=list(_PATTERNS)))
+    patterns = [*_SETTINGS, *(["*.safetensors"] if weights else [])]
+    return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
 
 
 def _files_by_tensor(folder: Path, source: str) -> Mapping[str, str]:
@@ -78,10 +83,10 @@ def _files_by_tensor(folder: Path, source: str) -> Mapping[str, str]:
         absent = sorted({file for file in index.values() if not (folder / file).is_file()})
         if absent:
             raise UserError(
-                f"{source}: its index names shards that are not there: {', '.join(absent)}; fetch them again"
+                f"{source}: its index names shards that are not there: {', '.join(absent)}; get them again"
             )
-        return index
-    files = sorted(folder.glob("*.safetensors"))
+        return _stored(index)
+    files = [folder / _WHOLE] if (folder / _WHOLE).is_file() else sorted(folder.glob("*.safetensors"))
     if not files:
         raise UserError(
             f"{source}: weights are read from *.safetensors only, and there are none in {folder}; "
@@ -91,4 +96,8 @@ def _files_by_tensor(folder: Path, source: str) -> Mapping[str, str]:
     for file in files:
         with safe_open(file, framework="pt") as handle:
             names.update(dict.fromkeys(handle.keys(), file.name))
-    return names
+    return _stored(names)
+
+
+def _stored(names: Mapping[str, str]) -> dict[str, str]:
+    return {name: file for name, file in names.items() if not name.endswith(_COMPUTED)}

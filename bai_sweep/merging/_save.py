@@ -17,7 +17,9 @@ def save_model(
     tokenizer: PreTrainedTokenizerBase,
     recipe: MergeRecipe,
     folder: Path,
+    *,
     dtype: torch.dtype | None = None,
+    trained: str | None = None,
 ) -> Path:
     """Saves weights, tokenizer and `merge.json` (the recipe), beside the folder first and renamed when complete.
 
@@ -27,6 +29,7 @@ def save_model(
         recipe: what the actor was merged from.
         folder: must not exist.
         dtype: of the saved weights; the model's own where None.
+        trained: what changed the weights since the merge, for `merge.json`.
 
     Raises:
         UserError: the folder exists.
@@ -38,6 +41,11 @@ def save_model(
     state = {name: tensor.to(dtype or tensor.dtype) for name, tensor in model.state_dict().items()}
     model.save_pretrained(partial, state_dict=state)
     tokenizer.save_pretrained(partial)
-    manifest = {"formula": recipe.formula(), "weights": dict(recipe.weights), "sources": dict(recipe.sources)}
+    manifest = {
+        "formula": recipe.formula(),
+        "weights": dict(recipe.weights),
+        "sources": dict(recipe.sources),
+        "trained": trained,
+    }
     (partial / "merge.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return partial.replace(folder)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bai_sweep.config import MergedActor, ModelConfig, PPOScale, SFTActor
@@ -89,11 +89,10 @@ def test_the_recipe_flattens_both_stages(tiny_family: dict[str, Path]) -> None:
 
 
 def test_a_checkpoint_of_weight_zero_is_not_read(tiny_family: dict[str, Path], tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "config.json").write_text("{}")
-    config = model_config(tiny_family, base=str(tmp_path / "empty"), tokenizer="instruct")
+    base = save_tiny_model(tmp_path / "base")
+    (base / "model.safetensors").unlink()
 
-    actor = initialise(config, bai(0.0))
+    actor = initialise(model_config(tiny_family, base=str(base)), bai(0.0))
 
     assert set(actor.recipe.weights) == {"instruct", "distilled"}
 
@@ -131,6 +130,47 @@ def test_checkpoints_that_do_not_fit_are_refused_with_every_fault(
     assert "model.layers.2.self_attn.q_proj.weight: in distilled, not in base" in message
 
 
+def test_a_head_of_its_own_merges_with_tied_ones(tiny_family: dict[str, Path], tmp_path: Path) -> None:
+    untied = save_tiny_model(tmp_path / "untied", seed=9, tie_word_embeddings=False)
+
+    model = initialise(model_config({**tiny_family, "distilled": untied}), bai(0.5)).model
+
+    base, instruct, distilled = (
+        load_file(folder / "model.safetensors") for folder in (tiny_family["base"], tiny_family["instruct"], untied)
+    )
+    embedding = "model.embed_tokens.weight"
+    head = 0.5 * base[embedding].double() + 0.25 * instruct[embedding].double()
+    head += 0.25 * distilled["lm_head.weight"].double()
+    torch.testing.assert_close(model.get_output_embeddings().weight.double(), head, rtol=0, atol=1e-7)
+    assert not torch.equal(model.get_output_embeddings().weight, model.get_input_embeddings().weight)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1, 1.0])
+def test_every_members_end_of_sequence_ends_a_response(
+    tiny_family: dict[str, Path], tmp_path: Path, alpha: float
+) -> None:
+    instruct = save_tiny_model(tmp_path / "instruct", eos_token_id=[30, 2])
+
+    actor = initialise(model_config({**tiny_family, "instruct": instruct}), bai(alpha))
+
+    assert actor.model.generation_config.eos_token_id == [2, 30]
+
+
+def test_what_old_checkpoints_hold_besides_parameters_is_passed_over(
+    tiny_family: dict[str, Path], tmp_path: Path
+) -> None:
+    old = save_tiny_model(tmp_path / "old", seed=1)
+    tensors = load_file(old / "model.safetensors")
+    buffer = {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}
+    save_file({**tensors, **buffer}, old / "model.safetensors", metadata={"format": "pt"})
+    save_file({"tok_embeddings.weight": torch.ones(2)}, old / "consolidated.safetensors")
+
+    merged = initialise(model_config({**tiny_family, "instruct": old}), bai(0.5)).model.state_dict()
+
+    expected = initialise(model_config(tiny_family), bai(0.5)).model.state_dict()
+    assert all(torch.equal(merged[name], expected[name]) for name in expected)
+
+
 def test_pickled_weights_are_refused(tiny_family: dict[str, Path], tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path / "pickled")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
@@ -148,9 +188,9 @@ def test_a_saved_merge_loads_in_transformers_and_says_what_it_is(tiny_family: di
     state = actor.model.state_dict()
     assert all(torch.equal(tensor, state[name].bfloat16()) for name, tensor in loaded.state_dict().items())
     assert AutoTokenizer.from_pretrained(folder).chat_template == actor.tokenizer.chat_template
-    assert json.loads((folder / "merge.json").read_text())["weights"] == pytest.approx(
-        {"base": 0.5, "instruct": 0.25, "distilled": 0.25}
-    )
+    manifest = json.loads((folder / "merge.json").read_text())
+    assert manifest["weights"] == pytest.approx({"base": 0.5, "instruct": 0.25, "distilled": 0.25})
+    assert manifest["trained"] is None
     with pytest.raises(UserError, match="nothing is overwritten"):
         save_model(actor.model, actor.tokenizer, actor.recipe, folder)
 
