@@ -46,7 +46,9 @@ def length_collapse(lengths: Sequence[float], config: LengthCollapseConfig) -> V
             None,
             f"largest drop {max(drop, 0.0):.0%} of {start:.1f} tokens",
         )
-    crossing = int(np.flatnonzero(drops >= config.suspected_drop)[0])
+    # the start of the fall that holds the lowest point: an earlier dip that recovered is not this one
+    high = np.flatnonzero(drops[:lowest] < config.suspected_drop)
+    crossing = int(high[-1]) + 1 if len(high) else 0
     onset = onset_before(smoothed, crossing, near_start=0.95 * start)
     back = np.flatnonzero(smoothed[lowest:] >= config.recovery_level * start)
     recovery = int(back[0]) + lowest + 1 if len(back) else None
@@ -81,7 +83,8 @@ def reward_hockey_stick(rewards: Sequence[float], config: HockeyStickConfig) -> 
     lowest = config.baseline + int(smoothed[config.baseline : early].argmin())
     depth = start - float(smoothed[lowest])
     error = standard_error(values, config.window, config.baseline)
-    size = depth / error if error > 0 else (np.inf if depth > 0 else 0.0)
+    # a constant series has depths of its rounding errors only
+    size = depth / error if error > 0 and depth > 1e-9 * max(1.0, abs(start)) else 0.0
     if size < config.suspected_dip:
         return Verdict(name, "none", 0.0, None, None, f"no early dip below {start:.3f} beyond noise")
     climb = float(smoothed[lowest:].max() - smoothed[lowest])

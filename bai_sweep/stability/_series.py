@@ -24,11 +24,14 @@ def noise(values: Series) -> float:
     """Standard deviation of the step-to-step noise, blind to a trend.
 
     From the median absolute first difference: for independent normal noise of deviation s the differences have
-    deviation s * sqrt(2), and their median absolute value is 0.6745 times that.
+    deviation s * sqrt(2), and their median absolute value is 0.6745 times that. Where most steps repeat (a sparse
+    reward) the median is 0, and the root mean square of the differences takes its place.
     """
     if len(values) < 3:
         return 0.0
-    return float(np.median(np.abs(np.diff(values))) / (0.6745 * np.sqrt(2.0)))
+    steps = np.diff(values)
+    robust = np.median(np.abs(steps)) / 0.6745
+    return float((robust or np.sqrt(np.mean(steps**2))) / np.sqrt(2.0))
 
 
 def standard_error(values: Series, window: int, baseline: int) -> float:

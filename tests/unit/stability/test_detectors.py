@@ -56,6 +56,12 @@ class TestLengthCollapse:
     def test_a_late_fall_is_only_suspected(self) -> None:
         assert length_collapse([100.0] * 40 + [40.0] * 10, LENGTH).level == "suspected"
 
+    def test_a_late_fall_after_a_dip_that_recovered_is_dated_by_the_fall(self) -> None:
+        verdict = length_collapse([100.0] * 6 + [70.0] * 6 + [100.0] * 30 + [40.0] * 8, LENGTH)
+
+        assert verdict.level == "suspected"
+        assert verdict.onset == 43
+
     def test_a_drop_within_the_noise_is_none(self) -> None:
         healthy = [length_collapse(noisy([60.0] * 50, 25.0, seed), LENGTH).level for seed in range(50)]
 
@@ -101,6 +107,18 @@ class TestRewardHockeyStick:
         levels = [reward_hockey_stick(noisy([0.3] * 50, 0.1, seed), REWARD).level for seed in range(100)]
 
         assert levels.count("certain") <= 5
+
+    @pytest.mark.parametrize("level", [0.1, 0.3, 0.7, -1.0])
+    def test_a_constant_reward_has_no_dip(self, level: float) -> None:
+        assert reward_hockey_stick([level] * 50, REWARD).level == "none"
+
+    @pytest.mark.parametrize("rate", [0.02, 0.98])
+    def test_a_sparse_or_saturated_reward_is_hardly_ever_a_dip(self, rate: float) -> None:
+        draws = np.random.default_rng(5).binomial(32, rate, size=(200, 50)) / 32
+
+        levels = [reward_hockey_stick(series.tolist(), REWARD).level for series in draws]
+
+        assert levels.count("certain") <= 4
 
     def test_a_fall_without_recovery_is_said(self) -> None:
         verdict = reward_hockey_stick(noisy([0.5] * 5 + [-0.5] * 45, 0.02), REWARD)
