@@ -37,8 +37,10 @@ def _sums_to_one(weights: dict[str, float]) -> dict[str, float]:
 
 
 def _plain_name(name: str) -> str:
-    if not re.fullmatch(r"[\w.-]+", name):
-        raise ValueError(f"a name may hold letters, digits, '.', '_' and '-'; got {name!r}")
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(
+            f"a name may hold letters, digits, '.', '_' and '-', the first a letter or digit; got {name!r}"
+        )
     return name
 
 
@@ -262,11 +264,11 @@ class TrialConfig(Section):
     study: Name
     alpha: Ratio
     weights: Weights
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
     resume: bool
     workers: Count
     threads: Count | None
-    device: str
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     results_dir: str
     save_merge: bool
     save_actor: bool

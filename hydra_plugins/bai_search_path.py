@@ -19,6 +19,7 @@ class UserConfigFirst(SearchPathPlugin):
             return
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         parser.add_argument("--config-dir", "-cd")
+        parser.add_argument("--cfg", "-c")  # else argparse takes -c for the beginning of -cd
         folder = parser.parse_known_args()[0].config_dir
         if folder:
             search_path.prepend("command-line", f"file://{Path(folder).resolve()}")

@@ -26,7 +26,11 @@ def parsed(*overrides: str) -> TrialConfig:
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
-    config = parsed(f"{group}={choice}")
+    # the one choice whose models are the user's to name
+    members = ("base", "sft.instruct", "sft.distilled")
+    named = [f"model.{member}=testbed://base" for member in members] if choice == "own" else []
+
+    config = parsed(f"{group}={choice}", *named)
 
     assert getattr(config, group).name == choice
 
@@ -66,6 +70,9 @@ def test_alpha_and_weights_reach_the_actor() -> None:
         ("+nonsense=1", r"nonsense: there is no such key"),
         ("seed=abc", r"seed: .*integer"),
         ("study='a/b'", r"a name may hold letters"),
+        ("study=..", r"a name may hold letters"),
+        ("device=nope", r"device: "),
+        ("seed=18446744073709551616", r"seed: "),
         ("actor.alpha=oops", r"actor.alpha: .*number"),
         ("reward.functions.correct.function=os.system", r"package.module:name"),
     ],
@@ -73,6 +80,11 @@ def test_alpha_and_weights_reach_the_actor() -> None:
 def test_a_bad_value_is_named(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parsed(override)
+
+
+def test_models_that_are_not_named_are_asked_for() -> None:
+    with pytest.raises(ConfigError, match=r"(?s)mandatory value.*model\.base"):
+        parsed("model=own")
 
 
 def test_all_faults_come_in_one_message() -> None:
