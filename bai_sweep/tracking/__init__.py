@@ -12,7 +12,7 @@ from bai_sweep.tracking._parameters import config_yaml, flatten
 from bai_sweep.tracking._protocol import Status, Tracker, TrialRun
 from bai_sweep.tracking._setup import log_setup
 from bai_sweep.tracking._store import absolute
-from bai_sweep.tracking._sync import sync
+from bai_sweep.tracking._sync import settle, sync, unsent
 from bai_sweep.tracking._ui import run_url, ui_command
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "masked",
     "open_tracker",
     "run_url",
+    "settle",
     "sync",
     "ui_command",
+    "unsent",
 ]

@@ -75,7 +75,7 @@ def _sync(folder: Path, uri: str | None) -> int:
     for one in results:
         refused = f", {one.refused} refused" if one.refused else ""
         print(f"{one.folder}: " + (one.skipped or f"{one.sent} events sent to run {one.run_id}{refused}"))
-    return 1 if any(one.refused for one in results) else 0
+    return 1 if any(one.refused or one.locked for one in results) else 0
 
 
 if __name__ == "__main__":

@@ -53,6 +53,13 @@ class MlflowTracker:
         self._opened: MlflowClient | None = None
         import_mlflow(self._config.uri)
 
+    def check(self) -> None:
+        """Makes the experiment, and the store before it, if they are not there."""
+        self._now("open the experiment", self._experiment)
+
+    def _experiment(self, client: MlflowClient) -> str:
+        return ensure_experiment(client, self._config.experiment, artifact_root(self._config))
+
     def start_study(
         self,
         name: str,
@@ -66,8 +73,7 @@ class MlflowTracker:
             labels["mlflow.note.content"] = clip(mask_text(description), 5000)
 
         def create(client: MlflowClient) -> str:
-            experiment = ensure_experiment(client, self._config.experiment, artifact_root(self._config))
-            return str(client.create_run(experiment, tags=labels, run_name=mask_text(name)).info.run_id)
+            return str(client.create_run(self._experiment(client), tags=labels, run_name=mask_text(name)).info.run_id)
 
         run_id = self._now("start the study", create)
         self._now("log the study's parameters", lambda client: log_params(client, run_id, params or {}))

@@ -19,6 +19,9 @@ from bai_sweep.tracking._setup import log_setup
 class NoTracker:
     """A tracker without a store; every run id is None."""
 
+    def check(self) -> None:
+        """Nothing to do."""
+
     def start_study(
         self,
         name: str,

@@ -51,6 +51,13 @@ class Tracker(Protocol):
     from other processes with trackers of their own; `attach` for what belongs to the study; `finish`.
     """
 
+    def check(self) -> None:
+        """Connects to the store, which is made if it is a database that is not there yet.
+
+        Raises:
+            UserError: the store is out of reach or refuses.
+        """
+
     def start_study(
         self,
         name: str,

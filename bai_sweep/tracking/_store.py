@@ -48,6 +48,8 @@ def import_mlflow(uri: str) -> None:
     """
     if not is_server(uri) and "://" not in uri:
         raise UserError(f"tracking.uri is a database or a server, such as sqlite:///mlflow.db; got {uri!r}")
+    if uri.startswith(_SQLITE) and not (folder := Path(uri.removeprefix(_SQLITE)).parent).is_dir():
+        raise UserError(f"tracking.uri: there is no folder {str(folder)!r} for the database; make it or name another")
     # What a user has set himself stays.
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

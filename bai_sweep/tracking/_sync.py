@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bai_sweep.records import UserError
 from bai_sweep.tracking._delivery import Delivery
-from bai_sweep.tracking._journal import JOURNAL, Event, left_alone, read_events
+from bai_sweep.tracking._journal import JOURNAL, Acknowledged, Event, Journal, left_alone, read_events
 from bai_sweep.tracking._masking import MASK
 from bai_sweep.tracking._store import import_mlflow, open_client
 
@@ -17,15 +18,19 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class Synced:
-    """What `sync` did with one journal; `skipped` says why it did nothing."""
+    """What `sync` did with one journal; `skipped` says why it did nothing, `locked` that a password is missing."""
 
     folder: Path
     sent: int = 0
     refused: int = 0
     run_id: str | None = None
     skipped: str = ""
+    locked: bool = False
 
 
 def sync(folder: Path, uri: str | None = None, connect: Callable[[str], MlflowClient] = open_client) -> list[Synced]:
@@ -37,7 +42,7 @@ def sync(folder: Path, uri: str | None = None, connect: Callable[[str], MlflowCl
         connect: makes the client.
 
     Raises:
-        UserError: no journal below `folder`, or the store's password is needed.
+        UserError: no journal below `folder`.
     """
     folders = sorted(path.parent for path in folder.rglob(JOURNAL))
     if not folders:
@@ -53,6 +58,38 @@ def sync(folder: Path, uri: str | None = None, connect: Callable[[str], MlflowCl
     return [_sync_one(each, uri, client_of) for each in folders]
 
 
+def unsent(folder: Path) -> list[Path]:
+    """The folders at or below `folder` whose journal MLflow does not have whole."""
+    return [each for each in sorted(path.parent for path in folder.rglob(JOURNAL)) if _is_unsent(each)]
+
+
+def _is_unsent(folder: Path) -> bool:
+    if _beginning(folder) is None:
+        return False
+    mark = Acknowledged.load(folder)
+    return mark is None or mark.offset < (folder / JOURNAL).stat().st_size
+
+
+def settle(folder: Path, uri: str) -> None:
+    """Ends the run of a trial whose process died after its result was kept, and sends what MLflow lacks of it.
+
+    Trouble is a warning: the result stands, and `sync` can be called at any time.
+    """
+    first = _beginning(folder) if (folder / JOURNAL).is_file() else None
+    if first is None:
+        return
+    if not any(event.kind == "end" for event in read_events(folder) if event.attempt == first.attempt):
+        journal = Journal(folder, first.attempt)
+        journal.append("end", status="FINISHED")
+        journal.close()
+    try:
+        sync(folder, uri)
+    except Exception:
+        log.warning(
+            "%s: its run was not brought to MLflow; `python -m bai_sweep.tracking sync` does", folder, exc_info=True
+        )
+
+
 def _sync_one(folder: Path, uri: str | None, client_of: Callable[[str], MlflowClient]) -> Synced:
     first = _beginning(folder)
     if first is None:
@@ -62,7 +99,8 @@ def _sync_one(folder: Path, uri: str | None, client_of: Callable[[str], MlflowCl
     if not (waiting := delivery.pending()):
         return Synced(folder, run_id=delivery.done.run_id, skipped="all of it was sent before")
     if f"{MASK}@" in store or f"={MASK}" in store:
-        raise UserError(f"the journal does not keep passwords; name the store with --uri (it was {store})")
+        why = f"the journal does not keep passwords; name the store with --uri (it was {store})"
+        return Synced(folder, skipped=why, locked=True)
     with left_alone(folder) as alone:
         if not alone:
             return Synced(folder, run_id=delivery.done.run_id, skipped="its run is going on and sends it itself")

@@ -10,7 +10,7 @@ import pytest
 
 from bai_sweep.config import TrackingConfig
 from bai_sweep.records import UserError
-from bai_sweep.tracking import absolute, open_tracker, run_url, ui_command
+from bai_sweep.tracking import absolute, open_tracker, run_url, settle, ui_command, unsent
 from bai_sweep.tracking.__main__ import main
 from tests.tracking_store import client, shared_config
 
@@ -86,11 +86,42 @@ def test_sync_leaves_a_living_run_alone(tmp_path: Path, capsys: pytest.CaptureFi
     assert "going on" in capsys.readouterr().out
 
 
-def test_sync_asks_for_a_masked_password(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sync_asks_for_a_masked_password_and_sends_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     line = {"attempt": "a", "event": "start", "time": 0, "uri": "postgresql://***@host/db"}
-    (tmp_path / "journal.jsonl").write_text(json.dumps(line) + "\n")
-    assert main(["sync", str(tmp_path)]) == 2
-    assert "--uri" in capsys.readouterr().err
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "journal.jsonl").write_text(json.dumps(line) + "\n")
+    with open_tracker(shared_config(tmp_path)).trial(1, "t", None, config={"seed": 0}, folder=tmp_path / "1"):
+        pass
+    (tmp_path / "1" / "journal.sent.json").unlink()
+    assert unsent(tmp_path) == [tmp_path / "0", tmp_path / "1"]
+
+    assert main(["sync", str(tmp_path)]) == 1
+
+    said = capsys.readouterr().out
+    assert "--uri" in said
+    assert "events sent to run" in said
+    assert unsent(tmp_path) == [tmp_path / "0"]
+
+
+def test_settle_ends_the_run_of_a_finished_trial_whose_process_died(tmp_path: Path) -> None:
+    config = shared_config(tmp_path)
+    with open_tracker(config).trial(0, "t", None, config={"seed": 0}, folder=tmp_path) as run:
+        run.log_metrics({"eval/overall": 50.0})
+    journal = tmp_path / "journal.jsonl"
+    run_id = json.loads((tmp_path / "journal.sent.json").read_text())["run_id"]
+    client().update_run(run_id, status="RUNNING")
+    *before, end = journal.read_text().splitlines(keepends=True)
+    assert '"end"' in end
+    journal.write_text("".join(before))
+    (tmp_path / "journal.sent.json").unlink()
+
+    settle(tmp_path, config.uri)
+
+    found = client().get_run(run_id)
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics["eval/overall"] == 50.0
 
 
 def test_untracked_journals_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
