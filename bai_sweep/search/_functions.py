@@ -13,15 +13,22 @@ from bai_sweep.config import TrialConfig
 
 
 class StudyHandle(Protocol):
-    """An open study: the tracker's run of it and the progress display."""
+    """An open study: the tracker's run of it and the progress display.
+
+    `interrupted` is called where `conclude` is not, because trials are still owed; it never raises.
+    """
 
     @property
     def parent_run_id(self) -> str | None: ...
     def display(self) -> AbstractContextManager[Any]: ...
+    def interrupted(self) -> None: ...
 
 
 class StudyFunctions(Protocol):
-    """A module with the two functions; `open_study` before the first trial, `conclude` after the last."""
+    """A module with three functions; all are called by the study's own process, in this order."""
+
+    def check_study(self, config: TrialConfig) -> None:
+        """Before anything is written: raises UserError where something outside the configuration is not there."""
 
     def open_study(
         self,
@@ -32,9 +39,11 @@ class StudyFunctions(Protocol):
         space: Mapping[str, str],
         total: int | None,
         resume: bool,
-    ) -> StudyHandle: ...
+    ) -> StudyHandle:
+        """Before the first trial."""
 
-    def conclude(self, handle: StudyHandle, *, failures: Mapping[int, str]) -> None: ...
+    def conclude(self, handle: StudyHandle, *, failures: Mapping[int, str]) -> None:
+        """After the last trial."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,12 @@ class _Unrecorded:
 
     def display(self) -> AbstractContextManager[Any]:
         return nullcontext()
+
+    def interrupted(self) -> None:
+        return
+
+    def check_study(self, config: TrialConfig) -> None:
+        return
 
     def open_study(self, config: TrialConfig, **_: object) -> StudyHandle:
         return self

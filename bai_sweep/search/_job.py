@@ -31,6 +31,11 @@ def trial_folder(config: DictConfig, number: int) -> Path:
     return (study_folder(numbered) / str(numbered.hydra.sweep.subdir)).absolute()
 
 
+def has_result(config: DictConfig, number: int) -> bool:
+    """Whether trial `number` has left its whole result; run again, it only returns that."""
+    return (trial_folder(config, number) / "result.json").is_file()
+
+
 def _set_number(config: DictConfig, number: int) -> None:
     with open_dict(config):
         config.hydra.job.id = number

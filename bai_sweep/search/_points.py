@@ -7,7 +7,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from bai_sweep.config import parse
+from bai_sweep.config import TrialConfig, parse
 from bai_sweep.records import UserError
 from bai_sweep.search._space import Point, Space
 
@@ -16,19 +16,27 @@ CHECKED_COMBINATIONS = 32
 _SHOWN = 10
 
 
-def check_points(space: Space, config: DictConfig, loader: ConfigLoader) -> None:
+def check_points(space: Space, config: DictConfig, loader: ConfigLoader) -> list[TrialConfig]:
     """Composes and parses grid points; of an interval, its two ends.
+
+    Returns:
+        the configurations of the points checked, in the order of the grid.
 
     Raises:
         UserError: the faults of every bad point, in one message.
     """
     points = space.probes(CHECKED_COMBINATIONS)
+    good: list[TrialConfig] = []
     bad: dict[str, list[str]] = {}  # the points that have a fault, by the fault
     for point in points:
-        for fault in _faults(space, point, config, loader):
+        checked = _checked(space, point, config, loader)
+        if isinstance(checked, TrialConfig):
+            good.append(checked)
+            continue
+        for fault in checked:
             bad.setdefault(fault, []).append(_named(space, point))
     if not bad:
-        return
+        return good
     count = len({name for names in bad.values() for name in names})
     lines = [f"bad search space, {count} of {len(points)} points checked are not valid:"]
     for fault, names in list(bad.items())[:_SHOWN]:
@@ -43,9 +51,10 @@ def _named(space: Space, point: Point) -> str:
     return " ".join(d.override(point[d.key]) for d in space.dimensions) or "the configuration"
 
 
-def _faults(space: Space, point: Point, config: DictConfig, loader: ConfigLoader) -> list[str]:
+def _checked(space: Space, point: Point, config: DictConfig, loader: ConfigLoader) -> TrialConfig | list[str]:
+    """A point's configuration, or its faults."""
     try:
-        parse(loader.load_sweep_config(config, space.overrides(point)))
+        return parse(loader.load_sweep_config(config, space.overrides(point)))
     except UserError as error:
         lines = str(error).splitlines()
         return [line.strip().removeprefix("- ") for line in lines[1:]] or lines
@@ -53,4 +62,3 @@ def _faults(space: Space, point: Point, config: DictConfig, loader: ConfigLoader
         # Hydra lists options one a line, then the search path.
         said = str(error).partition("Config search path")[0] + str(error.__cause__ or "")
         return [" ".join(said.split())]
-    return []

@@ -9,7 +9,7 @@ several Optuna trials, of which at most one is finished for good. What became of
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,7 +28,11 @@ REASON = "reason"
 TRACEBACK = "traceback"
 TOTAL = "total"
 
-Outcome = Literal["failed", "interrupted", "lost", "duplicate"]
+# An exhausted trial has lost its worker max_attempts times; until a resume gives it new attempts it counts as failed.
+Outcome = Literal["failed", "exhausted", "interrupted", "lost", "duplicate"]
+
+# PRUNED is Optuna's word for a trial that ended well without a value: here, one whose objective is not defined.
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 _log = logging.getLogger(__name__)
 
@@ -59,14 +63,31 @@ class Survey:
 class TrialQueue:
     """The queue as one process sees it.
 
-    `fill` once, by the process that starts the study; then, in each worker, `claim` and one of `complete`, `fail`
-    and `interrupt` in turn, and `recover` whenever there is nothing to claim.
+    `fill` once, by the process that starts the study; then, in each worker, `claim` and one of `complete`,
+    `complete_unscored`, `fail` and `interrupt` in turn, and `recover` whenever there is nothing to claim.
+
+    Args:
+        study: the study.
+        storage: the study's.
+        max_attempts: how often a trial may lose its worker.
+        lease_seconds: a worker that is silent for this long has died.
+        has_result: whether the trial of a number has left its whole result; it is never given up, since running
+            it again only hands the result in.
     """
 
-    def __init__(self, study: optuna.Study, storage: BaseStorage, *, max_attempts: int, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        storage: BaseStorage,
+        *,
+        max_attempts: int,
+        lease_seconds: float,
+        has_result: Callable[[int], bool],
+    ) -> None:
         self.study = study
         self.storage = storage
         self._max_attempts = max_attempts
+        self._has_result = has_result
         self._watch = Watch(lease_seconds)
         self._study_id = storage.get_study_id_from_name(study.study_name)
 
@@ -81,10 +102,10 @@ class TrialQueue:
         """Counts what is done and what is owed."""
         finished: set[int] = set()
         alive: set[int] = set()
-        failures: dict[int, str] = {}
+        failures = {number: str(trial.user_attrs[REASON]) for number, trial in self._exhausted().items()}
         for trial in self._numbered():
             number = trial.user_attrs[NUMBER]
-            if trial.state == TrialState.COMPLETE:
+            if trial.state in _FINISHED:
                 finished.add(number)
             elif not trial.state.is_finished():
                 alive.add(number)
@@ -120,6 +141,13 @@ class TrialQueue:
             return False
         return True
 
+    def complete_unscored(self, trial: FrozenTrial | optuna.Trial) -> bool:
+        """Records that a trial ended well and has no objective; False if others took this worker for dead."""
+        try:
+            return self.storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED)
+        except UpdateFinishedTrialError:
+            return False
+
     def fail(self, trial: FrozenTrial | optuna.Trial, failure: Failure) -> bool:
         """Records a failure for good; False if others took this worker for dead."""
         return self._end(trial, "failed", failure.reason, failure.traceback)
@@ -144,6 +172,13 @@ class TrialQueue:
                 self._enqueue(number, past[-1].user_attrs[ATTEMPT] + lost, _known_params(past[-1]))
         return failures
 
+    def reopen(self) -> list[int]:
+        """Gives the trials whose attempts are used up as many again; their numbers."""
+        exhausted = self._exhausted()
+        for number, trial in exhausted.items():
+            self._enqueue(number, attempt=1, params=_known_params(trial))
+        return list(exhausted)
+
     def has_held(self, pid: int) -> bool:
         """True if a process of this machine has ever claimed a trial."""
         owners = (t.user_attrs.get(OWNER, {}) for t in self._numbered())
@@ -153,9 +188,9 @@ class TrialQueue:
         if NUMBER not in trial.user_attrs or (why := self._watch.verdict(trial)) is None:
             return None
         number, attempt = trial.user_attrs[NUMBER], trial.user_attrs[ATTEMPT]
-        if attempt >= self._max_attempts:
-            failure = Failure(number, f"{why}; attempt {attempt} of {self._max_attempts}, the last")
-            return failure if self._end(trial, "failed", failure.reason) else None
+        if attempt >= self._max_attempts and not self._has_result(number):
+            failure = Failure(number, f"{why}; attempt {attempt} of {self._max_attempts}, the last before resume=true")
+            return failure if self._end(trial, "exhausted", failure.reason) else None
         if self._end(trial, "lost", why):
             _log.warning("trial %d goes back to the queue: %s", number, why)
             self._enqueue(number, attempt + 1, _known_params(trial))
@@ -174,6 +209,16 @@ class TrialQueue:
     def _enqueue(self, number: int, attempt: int, params: dict[str, Any]) -> None:
         self.study.enqueue_trial(params, user_attrs={NUMBER: number, ATTEMPT: attempt})
 
+    def _exhausted(self) -> dict[int, FrozenTrial]:
+        """The trials whose attempts are used up and that no resume has enqueued again since, by number."""
+        # In Optuna's order, so the last that is no duplicate tells.
+        last = {t.user_attrs[NUMBER]: t for t in self._numbered() if t.user_attrs.get(OUTCOME) != "duplicate"}
+        return {
+            number: trial
+            for number, trial in last.items()
+            if trial.state == TrialState.FAIL and trial.user_attrs.get(OUTCOME) == "exhausted"
+        }
+
     def _missing(self) -> frozenset[int]:
         survey = self.survey()
         return survey.owed - survey.alive
@@ -186,7 +231,7 @@ class TrialQueue:
         for other in self._numbered():
             if other.user_attrs[NUMBER] != claimed.user_attrs[NUMBER] or other.number == claimed.number:
                 continue
-            if other.state == TrialState.COMPLETE or other.user_attrs.get(OUTCOME) == "failed":
+            if other.state in _FINISHED or other.user_attrs.get(OUTCOME) == "failed":
                 return True
             if other.state == TrialState.RUNNING and other.number < claimed.number:
                 return True

@@ -30,6 +30,11 @@ class SearchSettings(BaseModel):
     lease_seconds: Annotated[float, Field(gt=0)]
     study_functions: str | None
 
+    @property
+    def is_grid(self) -> bool:
+        """Whether every point is tried, so that no trial's objective decides about another trial."""
+        return self.n_trials is None
+
     def overrides(self) -> list[str]:
         """`params` as overrides; the command line's come after them and win."""
         if isinstance(self.params, dict):

@@ -16,6 +16,7 @@ from optuna.storages import BaseStorage
 
 from bai_sweep.config import parse
 from bai_sweep.records import UserError
+from bai_sweep.search._definition import differences
 from bai_sweep.search._functions import load_study_functions
 from bai_sweep.search._job import study_folder
 from bai_sweep.search._launch import run_workers
@@ -26,7 +27,13 @@ from bai_sweep.search._sampler import make_sampler
 from bai_sweep.search._settings import SearchSettings
 from bai_sweep.search._space import Space
 from bai_sweep.search._storage import StorageAddress, open_database
-from bai_sweep.search._worker import WorkerJob, record_failures
+from bai_sweep.search._worker import (
+    WorkerJob,
+    forget_failures,
+    make_queue,
+    record_failures,
+    terminated_as_interrupted,
+)
 
 _DEFINITION = "definition"
 
@@ -54,15 +61,23 @@ class Study:
         """Names, fills, works off and concludes the study.
 
         Raises:
-            UserError: the sampler cannot be made, or the study cannot be resumed as asked.
+            UserError: the sampler cannot be made, an input is not there, or the study cannot be resumed as asked or
+                its folder not be written.
             KeyboardInterrupt: the user stopped it; the running trials went back to the queue.
         """
         make_sampler(self.settings.sampler, 0)
-        name, resumed = self._choose_name()
-        config = self._config_of(name)
-        queue = self._open_queue(name, config)
-        OmegaConf.save(config, study_folder(config) / "multirun.yaml")
         functions = load_study_functions(self.settings.study_functions)
+        functions.check_study(parse(self.config))
+        try:
+            name, resumed = self._choose_name()
+            config = self._config_of(name)
+            queue = self._open_queue(name, config, resumed)
+            OmegaConf.save(config, study_folder(config) / "multirun.yaml")
+        except OSError as error:
+            where = error.filename or study_folder(self.config)
+            raise UserError(
+                f"cannot write {where}: {error.strerror}; make it writable or change results_dir"
+            ) from error
         checked = parse(config)
         handle = functions.open_study(
             checked,
@@ -73,12 +88,19 @@ class Study:
             resume=resumed,
         )
         job = self._worker_job(name, config, handle.parent_run_id)
-        with handle.display():
-            run_workers(job, queue, workers=checked.workers, threads=checked.threads)
-        survey = queue.survey()
-        if survey.is_over:
-            functions.conclude(handle, failures=survey.failures)
-        return survey
+        concluded = False
+        try:
+            with terminated_as_interrupted():
+                with handle.display():
+                    run_workers(job, queue, workers=checked.workers, threads=checked.threads)
+                survey = queue.survey()
+                if survey.is_over:
+                    functions.conclude(handle, failures=survey.failures)
+                    concluded = True
+                return survey
+        finally:
+            if not concluded:
+                handle.interrupted()
 
     def _choose_name(self) -> tuple[str, bool]:
         """The study's name, and whether a study of that name goes on."""
@@ -86,12 +108,10 @@ class Study:
         stored = None if url is None else {s.study_name for s in open_database(url).get_all_studies()}
         if self.config.resume:
             newest = newest_study(base, self._folder_of, stored)
-            if newest is not None:
-                print(f"study {newest}: going on, in {self._folder_of(newest)}")
-                return newest, True
+            print(f"study {newest}: going on, in {self._folder_of(newest)}")
+            return newest, True
         name = claim_name(base, self._folder_of, stored or ())
         told = f" ({base} exists; resume=true goes on with the newest)" if name != base else ""
-        told = " (there is none to resume)" if self.config.resume else told
         print(f"study {name}: new{told}, in {self._folder_of(name)}")
         return name, False
 
@@ -104,26 +124,29 @@ class Study:
     def _folder_of(self, name: str) -> Path:
         return study_folder(self._config_of(name))
 
-    def _open_queue(self, name: str, config: DictConfig) -> TrialQueue:
+    def _open_queue(self, name: str, config: DictConfig, resumed: bool) -> TrialQueue:
         settings = self.settings
         folder = study_folder(config)
         folder.mkdir(parents=True, exist_ok=True)  # a study in a database may have lost its folder
         storage = StorageAddress(folder, settings.storage).open()
         study = _open_or_create(name, storage, settings.direction)
-        grid = self.space.grid() if settings.n_trials is None else None
+        grid = self.space.grid() if settings.is_grid else None
         total = len(grid) if grid is not None else settings.n_trials
         assert total is not None, "without a number of trials there is a grid"
         self._check_same(study, total)
-        queue = TrialQueue(study, storage, max_attempts=settings.max_attempts, lease_seconds=settings.lease_seconds)
+        queue = make_queue(study, storage, settings, config)
         record_failures(config, queue.recover())
+        if resumed:
+            forget_failures(config, queue.reopen())
         queue.fill(total, grid)
         return queue
 
     def _check_same(self, study: optuna.Study, total: int) -> None:
         """A study's definition is kept with it; only a sampler's budget may change, and only grow."""
         asked = {
+            **self.plan.common,
             **self.space.described(),
-            "hydra.sweeper.n_trials": "none, the full grid" if self.settings.n_trials is None else "a number",
+            "hydra.sweeper.n_trials": "none, the full grid" if self.settings.is_grid else "a number",
             "hydra.sweeper.objective": self.settings.objective,
             "hydra.sweeper.direction": self.settings.direction,
         }
@@ -131,13 +154,7 @@ class Study:
         if known is None:
             study.set_user_attr(_DEFINITION, asked)
             return
-        keys = [*known, *(key for key in asked if key not in known)]
-        changed = [
-            f"  {key}: {known.get(key, 'not swept')} before, {asked.get(key, 'not swept')} now"
-            for key in keys
-            if known.get(key) != asked.get(key)
-        ]
-        if changed:
+        if changed := differences(known, asked):
             fix = "resume with what it was, or start a new study without resume=true"
             raise UserError("\n".join([f"study {study.study_name} is another one:", *changed, fix]))
         before = study.user_attrs.get(TOTAL, 0)

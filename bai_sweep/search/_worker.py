@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from types import FrameType
@@ -26,10 +27,11 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from bai_sweep.search._context import RunningTrial
-from bai_sweep.search._job import TrialFailedError, run_trial_job, trial_folder
+from bai_sweep.search._job import TrialFailedError, has_result, run_trial_job, trial_folder
 from bai_sweep.search._lease import Lease
 from bai_sweep.search._queue import ATTEMPT, NUMBER, Failure, TrialQueue
 from bai_sweep.search._sampler import make_sampler
@@ -59,8 +61,18 @@ class WorkerJob:
         """Connects to the study."""
         storage = self.address.open()
         study = optuna.load_study(study_name=self.study, storage=storage, pruner=optuna.pruners.NopPruner())
-        settings = self.settings
-        return TrialQueue(study, storage, max_attempts=settings.max_attempts, lease_seconds=settings.lease_seconds)
+        return make_queue(study, storage, self.settings, self.config)
+
+
+def make_queue(study: optuna.Study, storage: BaseStorage, settings: SearchSettings, config: DictConfig) -> TrialQueue:
+    """The queue of a study with this configuration."""
+    return TrialQueue(
+        study,
+        storage,
+        max_attempts=settings.max_attempts,
+        lease_seconds=settings.lease_seconds,
+        has_result=partial(has_result, config),
+    )
 
 
 def work(job: WorkerJob) -> None:
@@ -93,6 +105,12 @@ def record_failures(config: DictConfig, failures: list[Failure]) -> None:
         _write_failure(trial_folder(config, failure.number), failure)
 
 
+def forget_failures(config: DictConfig, numbers: list[int]) -> None:
+    """Removes `failure.txt` of trials that run again."""
+    for number in numbers:
+        (trial_folder(config, number) / "failure.txt").unlink(missing_ok=True)
+
+
 def _write_failure(folder: Path, failure: Failure) -> None:
     """The reason on the first line, the traceback below."""
     _log.error("trial %d failed: %s", failure.number, failure.reason)
@@ -115,9 +133,16 @@ def _run(job: WorkerJob, queue: TrialQueue, claimed: FrozenTrial) -> None:
                 failure = Failure(number, error.reason, error.trace)
             except Exception as error:  # noqa: BLE001 - one trial's fault is not the study's
                 failure = Failure(number, f"{type(error).__name__}: {error}", traceback.format_exc())
-        if failure is None and math.isnan(value):
-            failure = Failure(number, f"the objective {job.settings.objective} is not a number (NaN)")
-        kept = queue.complete(trial, value) if failure is None else queue.fail(claimed, failure)
+        if failure is None and math.isnan(value) and not job.settings.is_grid:
+            failure = Failure(
+                number, f"the objective {job.settings.objective} is not a number, and the sampler needs one"
+            )
+        if failure is not None:
+            kept = queue.fail(claimed, failure)
+        elif math.isnan(value):
+            kept = queue.complete_unscored(claimed)
+        else:
+            kept = queue.complete(trial, value)
     except KeyboardInterrupt:
         queue.interrupt(claimed)
         raise

@@ -1,7 +1,8 @@
 """A Hydra application with our configuration, our sweeper and a trial that takes no time.
 
 Files in the working directory steer it: `hold-<number>` keeps a trial waiting while it exists, `die-<number>`
-kills the trial's process on the first attempt. `trace.txt` tells what happened.
+kills the trial's process on the first attempt, with a `result-<number>` beside it after the result was written.
+`trace.txt` tells what happened.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import os
 import signal
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import hydra
 from omegaconf import DictConfig
@@ -25,11 +28,37 @@ def main(cfg: DictConfig) -> float:
     assert trial is not None
     note(f"start {trial.number} {os.getpid()} {os.environ['OMP_NUM_THREADS']}")
     if Path(f"die-{trial.number}").exists() and trial.attempt == 1:
+        if Path(f"result-{trial.number}").exists():
+            (trial.folder / "result.json").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     while Path(f"hold-{trial.number}").exists():
         time.sleep(0.02)
     note(f"end {trial.number} {os.getpid()} alpha={cfg.alpha}")
     return float(cfg.alpha)
+
+
+class Handle:
+    """The study's record."""
+
+    parent_run_id = None
+
+    def display(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def interrupted(self) -> None:
+        note("interrupted")
+
+
+def check_study(_config: object) -> None:
+    """Nothing outside the configuration is needed."""
+
+
+def open_study(_config: object, **_: object) -> Handle:
+    return Handle()
+
+
+def conclude(_handle: Handle, **_: object) -> None:
+    note("concluded")
 
 
 def note(line: str) -> None:
@@ -38,5 +67,5 @@ def note(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv.append("hydra.sweeper.study_functions=null")
+    sys.argv.append("hydra.sweeper.study_functions=study_app")
     main()

@@ -107,6 +107,22 @@ def test_killed_worker_is_replaced_and_its_trial_runs_again(app: App) -> None:
     assert len({line[2] for line in app.trace("start")}) >= 2
 
 
+def test_trial_that_used_up_its_attempts_gets_new_ones_on_resume(app: App) -> None:
+    (app.folder / "die-1").touch()
+    app.run(THREE, "hydra.sweeper.max_attempts=1", code=-signal.SIGKILL)
+    (app.folder / "die-1").unlink()
+    app.run(THREE, "hydra.sweeper.max_attempts=1", "resume=true")
+    assert app.numbers("end") == {0: 1, 1: 1, 2: 1}
+    assert not list(app.folder.glob("results/default/trials/*/failure.txt"))
+
+
+def test_trial_whose_worker_died_after_its_result_is_not_given_up(app: App) -> None:
+    (app.folder / "die-1").touch()
+    (app.folder / "result-1").touch()
+    app.run("alpha=0.1,0.5", "workers=2", "hydra.sweeper.max_attempts=1")
+    assert app.numbers("end") == {0: 1, 1: 1}
+
+
 @pytest.mark.slow
 def test_worker_processes_do_not_outlive_a_killed_study(app: App) -> None:
     app.hold(0)
@@ -123,16 +139,26 @@ def test_worker_processes_do_not_outlive_a_killed_study(app: App) -> None:
     assert app.numbers("end") == {0: 1, 1: 1, 2: 1}
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_interrupted_study_says_how_to_go_on(app: App, workers: int) -> None:
+@pytest.mark.parametrize(
+    ("workers", "kind"),
+    [
+        (1, signal.SIGINT),
+        pytest.param(1, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(2, signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(2, signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
+def test_interrupted_study_says_how_to_go_on(app: App, workers: int, kind: signal.Signals) -> None:
     app.hold(workers - 1)
     process = app.start(THREE, f"workers={workers}")
     wait_until(lambda: app.numbers("start")[workers - 1])
-    process.send_signal(signal.SIGINT)
+    process.send_signal(kind)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "resume=true goes on" in output
     assert "Traceback" not in output
+    assert app.trace("interrupted")
+    assert not app.trace("concluded")
     app.release(workers - 1)
     app.run(THREE, "resume=true", f"workers={workers}")
     assert app.numbers("end") == {0: 1, 1: 1, 2: 1}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
+from bai_sweep.config import TrialConfig
+from bai_sweep.records import UserError
 from bai_sweep.search import RunningTrial, current_trial
 from bai_sweep.search._sampler import make_sampler
 from bai_sweep.search._storage import StorageAddress
@@ -39,7 +43,7 @@ class Studies:
     folder: Path
     ran: list[RunningTrial] = field(default_factory=list)
 
-    def run(self, *overrides: str, task: Task = _alpha) -> None:
+    def run(self, *overrides: str, task: Task = _alpha, functions: str = "null") -> None:
         def recorded(cfg: DictConfig) -> Any:
             trial = current_trial()
             assert trial is not None
@@ -50,13 +54,13 @@ class Studies:
         search_path = create_config_search_path(str(packaged_dir("conf")))
         hydra = Hydra.create_main_hydra2(task_name="app", config_search_path=search_path)
         try:
-            hydra.multirun("config", recorded, [*overrides, "hydra.sweeper.study_functions=null"])
+            hydra.multirun("config", recorded, [*overrides, f"hydra.sweeper.study_functions={functions}"])
         finally:
             GlobalHydra.instance().clear()
 
-    def fails(self, *overrides: str, code: int, task: Task = _alpha) -> None:
+    def fails(self, *overrides: str, code: int, task: Task = _alpha, functions: str = "null") -> None:
         with pytest.raises(SystemExit) as ended:
-            self.run(*overrides, task=task)
+            self.run(*overrides, task=task, functions=functions)
         assert ended.value.code == code
 
     def numbers(self) -> list[int]:
@@ -193,17 +197,33 @@ def test_failed_trial_is_recorded_and_the_others_go_on(studies: Studies, capsys:
 
 
 @pytest.mark.parametrize(
-    ("returned", "reason"),
-    [(math.nan, "the objective eval/overall is not a number"), (None, "a trial returns its objective")],
+    ("returned", "more", "reason"),
+    [
+        (math.nan, ["hydra.sweeper.n_trials=2"], "the objective eval/overall is not a number, and the sampler needs"),
+        (None, [], "a trial returns its objective"),
+    ],
 )
-def test_trial_without_an_objective_fails_alone(studies: Studies, returned: object, reason: str) -> None:
+def test_trial_without_an_objective_fails_alone(
+    studies: Studies, returned: object, more: list[str], reason: str
+) -> None:
     def task(trial: RunningTrial, _cfg: DictConfig) -> object:
         return returned if trial.number == 0 else 1.0
 
-    studies.fails("alpha=0.1,0.5", code=1, task=task)
+    studies.fails("alpha=0.1,0.5", *more, code=1, task=task)
     first, second = studies.trials()
     assert reason in first.user_attrs["reason"]
     assert (first.state, second.state) == (TrialState.FAIL, TrialState.COMPLETE)
+
+
+def test_a_grid_point_without_an_objective_is_finished_all_the_same(studies: Studies) -> None:
+    def task(_trial: RunningTrial, _cfg: DictConfig) -> float:
+        return math.nan
+
+    studies.run("alpha=0.1,0.5", task=task)
+    assert [t.state for t in studies.trials()] == [TrialState.PRUNED] * 2
+    assert studies.numbers() == [0, 1]
+    studies.run("alpha=0.1,0.5", "resume=true")
+    assert studies.numbers() == []
 
 
 def test_exit_in_a_trial_is_its_failure(studies: Studies) -> None:
@@ -215,8 +235,8 @@ def test_exit_in_a_trial_is_its_failure(studies: Studies) -> None:
 
 
 def test_study_of_the_same_name_is_left_alone(studies: Studies, capsys: pytest.CaptureFixture[str]) -> None:
-    studies.run("alpha=0.1", "resume=true")
-    assert "study default: new (there is none to resume)" in capsys.readouterr().out
+    studies.run("alpha=0.1")
+    assert "study default: new, in" in capsys.readouterr().out
     studies.run("alpha=0.1")
     assert "study default-2: new (default exists" in capsys.readouterr().out
     assert [t.study for t in studies.ran] == ["default", "default-2"]
@@ -243,8 +263,63 @@ def test_another_search_space_is_not_a_resume(studies: Studies, capsys: pytest.C
     studies.fails("alpha=0.1,0.6", "seed=1,2", "resume=true", code=2)
     said = capsys.readouterr().err
     assert "alpha: 0.1,0.5 before, 0.1,0.6 now" in said
-    assert "seed: not swept before, 1,2 now" in said
+    assert "seed: 0 before, 1,2 now" in said
     assert journal.read_text() == before
+
+
+def test_other_settings_are_not_a_resume(studies: Studies, capsys: pytest.CaptureFixture[str]) -> None:
+    studies.run("alpha=0.1,0.5", "rl=ppo,none", "tracking.uri=http://me:secret@host")
+    journal = studies.folder / "results/default/study.log"
+    before = journal.read_text()
+    assert "secret" not in before
+    same = ("alpha=0.1,0.5", "rl=ppo,none", "resume=true")
+    studies.fails(*same, "seed=7", "evaluation.max_new_tokens=5", code=2)
+    said = [line for line in capsys.readouterr().err.splitlines() if " before, " in line]
+    assert said == ["  seed: 0 before, 7 now", "  evaluation.max_new_tokens: 200 before, 5 now"]
+    assert journal.read_text() == before
+    studies.numbers()
+    # None of these makes a trial another one.
+    studies.run(*same, "threads=1", "device=cpu", "save_merge=true", "tracking=none", "selection.max_kl=3")
+    assert studies.numbers() == []
+
+
+def test_what_a_swept_key_decides_may_differ_between_trials(studies: Studies) -> None:
+    search = ("alpha=interval(0,1)", "actor=bai,stage1", "hydra.sweeper.n_trials=2")
+    studies.run(*search)
+    definition = optuna.load_study(
+        study_name="default", storage=StorageAddress(studies.folder / "results/default", None).open()
+    ).user_attrs["definition"]
+    assert {"rl.steps", "seed", "model.base", "weights.instruct"} <= definition.keys()
+    assert not {"actor.alpha", "actor.name", "tracking.uri", "study", "device"} & definition.keys()
+    assert definition["alpha"] == "interval(0,1)"
+
+
+def test_nothing_to_resume_is_told(studies: Studies, capsys: pytest.CaptureFixture[str]) -> None:
+    studies.fails("alpha=0.1", "resume=true", code=2)
+    assert "no study default to resume in results; there is none at all" in capsys.readouterr().err
+    assert list(studies.folder.iterdir()) == []
+    studies.run("alpha=0.1", "study=exp-2024")
+    studies.fails("alpha=0.1", "study=exp", "resume=true", code=2)
+    assert "no study exp to resume in results; there are exp-2024" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["/proc/nope", "file", "file/x"])
+def test_folder_that_cannot_be_made_is_told(studies: Studies, where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (studies.folder / "file").touch()
+    studies.fails("alpha=0.1", f"results_dir={where}", code=2)
+    assert f"cannot write {where}" in capsys.readouterr().err
+    assert studies.numbers() == []
+
+
+def test_study_goes_on_after_its_journal_was_torn(studies: Studies) -> None:
+    studies.run("alpha=0.1,0.5")
+    journal = studies.folder / "results/default/study.log"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    studies.numbers()
+    # The line told that trial 1 had ended; its owner, this process, lives.
+    studies.run("alpha=0.1,0.5", "resume=true", "hydra.sweeper.lease_seconds=0.2")
+    assert studies.numbers() == [1]
+    assert [t.value for t in studies.trials() if t.state == TrialState.COMPLETE] == [0.1, 0.5]
 
 
 def test_budget_does_not_shrink(studies: Studies, capsys: pytest.CaptureFixture[str]) -> None:
@@ -261,6 +336,8 @@ def test_budget_does_not_shrink(studies: Studies, capsys: pytest.CaptureFixture[
         (["actor=bai,nope"], ["Could not find 'actor/nope'", "paradigm1 paradigm2"]),
         (["alpha=interval(0,1)"], ["needs a number of trials"]),
         (["nokey=1,2"], ["nokey"]),
+        (["alpha=0.1,0.5", "hydra.sweeper.objective=eval/overal"], ["got 'eval/overal'", "eval/arithmetic"]),
+        (["alpha=interval(0,1)", "hydra.sweeper.n_trials=2", "evaluation=none"], ["a sampler needs an objective"]),
     ],
 )
 def test_bad_point_is_refused_before_anything_is_written(
@@ -271,6 +348,66 @@ def test_bad_point_is_refused_before_anything_is_written(
     assert all(part in message for part in said), message
     assert studies.numbers() == []
     assert list(studies.folder.iterdir()) == []
+
+
+CALLS: list[str] = []
+
+
+class Handle:
+    """An open study that remembers how it ended."""
+
+    parent_run_id = None
+
+    def display(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def interrupted(self) -> None:
+        CALLS.append("interrupted")
+
+
+def check_study(config: TrialConfig) -> None:
+    if config.alpha == 0.123:
+        raise UserError("nothing there")
+
+
+def open_study(_config: TrialConfig, **_: Any) -> Handle:
+    return Handle()
+
+
+def conclude(_handle: Handle, *, failures: dict[int, str]) -> None:
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL  # here too it would be an interruption
+    CALLS.append(f"concluded, {len(failures)} failures")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "call"),
+    [
+        (None, None, "concluded, 0 failures"),
+        (ValueError, 1, "concluded, 2 failures"),
+        (KeyboardInterrupt, 130, "interrupted"),
+    ],
+)
+def test_record_of_a_study_is_concluded_or_interrupted(
+    studies: Studies, error: type[BaseException] | None, code: int | None, call: str
+) -> None:
+    def task(_trial: RunningTrial, _cfg: DictConfig) -> float:
+        if error is not None:
+            raise error
+        return 1.0
+
+    CALLS.clear()
+    if code is None:
+        studies.run("alpha=0.1,0.5", task=task, functions=__name__)
+    else:
+        studies.fails("alpha=0.1,0.5", task=task, functions=__name__, code=code)
+    assert [call] == CALLS
+
+
+def test_record_of_a_study_without_workers_is_interrupted(studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bai_sweep.search._study.run_workers", lambda *_, **__: None)  # all have died at their start
+    CALLS.clear()
+    studies.fails("alpha=0.1,0.5", functions=__name__, code=1)
+    assert CALLS == ["interrupted"]
 
 
 class Spy(Callback):
@@ -295,3 +432,12 @@ def test_hydra_callbacks_are_called(studies: Studies) -> None:
     Spy.calls.clear()
     studies.fails("alpha=0.1,0.5", f"+hydra.callbacks.spy._target_={__name__}.Spy", code=1, task=task)
     assert Spy.calls == ["start 0", "end 0 FAILED", "start 1", "end 1 COMPLETED", "over default"]
+
+
+def test_an_input_that_is_not_there_is_told_before_anything_is_written(
+    studies: Studies, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studies.fails("seed=0,1", "alpha=0.123", code=2, functions=__name__)
+
+    assert "nothing there" in capsys.readouterr().err
+    assert not (studies.folder / "results").exists()

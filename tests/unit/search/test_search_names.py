@@ -30,11 +30,21 @@ def test_folder_that_does_not_depend_on_the_name_is_refused_once_it_exists(tmp_p
         claim_name("a", lambda _: folder, ())
 
 
-def test_newest_is_the_highest_number_of_this_name(tmp_path: Path) -> None:
-    for name in ("a", "a-2", "a-10", "a-b", "ab", "b-11"):
+def test_newest_is_the_last_without_a_gap(tmp_path: Path) -> None:
+    for name in ("a", "a-2", "a-4", "a-2024", "a-b", "ab", "b-3"):
         _journal(tmp_path / name)
-    (tmp_path / "a-11").mkdir()  # a folder without a study
-    assert newest_study("a", tmp_path.joinpath, None) == "a-10"
+    (tmp_path / "a-3").mkdir()  # of a study that was killed before it had a journal
+    assert newest_study("a", tmp_path.joinpath, None) == "a-4"
     assert newest_study("a-2", tmp_path.joinpath, None) == "a-2"
-    assert newest_study("z", tmp_path.joinpath, None) is None
-    assert newest_study("a", tmp_path.joinpath, {"a", "a-3", "b-4"}) == "a-3"
+    assert newest_study("a", (tmp_path / "z").joinpath, {"a", "a-2", "a-4", "b-3"}) == "a-2"
+
+
+def test_without_a_study_of_the_name_the_others_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no study b to resume in .*there is none at all"):
+        newest_study("b", tmp_path.joinpath, None)
+    for name in ("b-2", "a"):
+        _journal(tmp_path / name)
+    with pytest.raises(UserError, match=r"no study b to resume in .*there are a, b-2; give its name"):
+        newest_study("b", tmp_path.joinpath, None)
+    with pytest.raises(UserError, match="in the database; there are c"):
+        newest_study("b", tmp_path.joinpath, {"c"})

@@ -19,6 +19,7 @@ from bai_sweep.search._space import Point
 from bai_sweep.search._storage import StorageAddress
 
 OpenQueue = Callable[[], TrialQueue]
+WITH_RESULT = 7  # the number of the trial that has left a result
 GRID: list[Point] = [{"alpha": 0.1}, {"alpha": 0.5}, {"alpha": 0.9}]
 
 
@@ -32,7 +33,7 @@ def open_queue(request: pytest.FixtureRequest, tmp_path: Path) -> OpenQueue:
         study = optuna.create_study(
             study_name="s", storage=storage, sampler=optuna.samplers.RandomSampler(seed=0), load_if_exists=True
         )
-        return TrialQueue(study, storage, max_attempts=2, lease_seconds=60)
+        return TrialQueue(study, storage, max_attempts=2, lease_seconds=60, has_result=lambda n: n == WITH_RESULT)
 
     return open_one
 
@@ -109,6 +110,43 @@ def test_trial_of_a_dead_worker_is_requeued_until_its_attempts_are_used_up(open_
     assert "is gone; attempt 2 of 2" in failure.reason
     assert queue.survey().is_over
     assert queue.survey().failures == {0: failure.reason}
+
+
+def _exhaust(queue: TrialQueue, number: int) -> list[Failure]:
+    failures = []
+    for attempt in (1, 2):
+        claimed = _claim(queue)
+        assert (claimed.user_attrs[NUMBER], claimed.user_attrs[ATTEMPT]) == (number, attempt)
+        _abandon(queue, claimed)
+        failures += queue.recover()
+    return failures
+
+
+def test_trial_that_has_left_its_result_is_never_given_up(open_queue: OpenQueue) -> None:
+    queue = open_queue()
+    queue.fill(WITH_RESULT + 1, None)
+    for _ in range(WITH_RESULT):
+        queue.complete(_run(queue, _claim(queue)), 1.0)
+    assert _exhaust(queue, WITH_RESULT) == []
+    assert queue.survey().failures == {}
+    assert queue.survey().owed == {WITH_RESULT}
+    assert queue.complete(_run(queue, _claim(queue)), 1.0)
+
+
+def test_reopened_trial_has_all_its_attempts_again_and_its_parameters(open_queue: OpenQueue) -> None:
+    queue = open_queue()
+    queue.fill(3, GRID)
+    queue.fail(_claim(queue), Failure(0, "ValueError: no"))
+    assert [f.number for f in _exhaust(queue, 1)] == [1]
+    assert queue.survey().failures.keys() == {0, 1}
+    assert open_queue().reopen() == [1]
+    assert open_queue().reopen() == []  # it waits already
+    assert queue.survey().failures == {0: "ValueError: no"}  # its own error would come again
+    assert queue.survey().owed == {1, 2}
+    assert [f.number for f in _exhaust(queue, 1)] == [1]
+    assert queue.survey().failures.keys() == {0, 1}
+    queue.reopen()
+    assert _run(queue, _claim(queue)).params == {"alpha": 0.5}
 
 
 def test_result_of_a_worker_taken_for_dead_is_dropped(open_queue: OpenQueue) -> None:
