@@ -37,6 +37,25 @@ class StudyHandle:
 
         return StudyDisplay(self.folder, self.name, self.total)
 
+    def interrupted(self) -> None:
+        """Marks the tracker's run as stopped before its end; never raises."""
+        from bai_sweep.tracking import open_tracker
+
+        open_tracker(self.config.tracking).finish(self.parent_run_id, "KILLED")
+
+
+def check_study(config: TrialConfig) -> None:
+    """What a study checks before anything of it is written: its inputs, and that the tracker is there.
+
+    Raises:
+        UserError: a benchmark, reward, dataset or device is not there, or the tracking store refuses.
+    """
+    from bai_sweep.tracking import open_tracker
+    from bai_sweep.trial import check_inputs
+
+    check_inputs(config)
+    open_tracker(config.tracking).check()
+
 
 def open_study(
     config: TrialConfig, *, name: str, folder: Path, space: Mapping[str, str], total: int | None, resume: bool
@@ -51,15 +70,17 @@ def open_study(
         total: trials to finish, None if open.
         resume: whether the study was begun earlier.
     """
-    from bai_sweep.tracking import open_tracker
+    from bai_sweep.tracking import absolute, mask_text, open_tracker
 
+    # by absolute paths, so that the study can be resumed and reported from another folder
+    config = config.model_copy(update={"tracking": absolute(config.tracking)})
     tracker = open_tracker(config.tracking)
     record = _read_record(folder) if resume else None
-    if record and record["parent_run_id"] and record["config"]["tracking"] == config.tracking.model_dump():
+    if record and record["parent_run_id"] and record["config"]["tracking"] == config.tracking.model_dump(mode="json"):
         parent_run_id = tracker.reopen(record["parent_run_id"])
         command = str(record["command"])
     else:
-        command = shlex.join(["python", "-m", "bai_sweep", *sys.argv[1:]])
+        command = mask_text(shlex.join(["python", "-m", "bai_sweep", *sys.argv[1:]]))
         parent_run_id = tracker.start_study(
             name,
             params={
@@ -94,6 +115,16 @@ def conclude(handle: StudyHandle, *, failures: Mapping[int, str]) -> None:
         run.log_metrics({"trials/finished": len(study.results), "trials/failed": len(failures)})
     tracker.finish(handle.parent_run_id, "FAILED" if failures else "FINISHED")
     Console().print(terminal_table(study))
+    warn_of_unsent(handle.folder)
+
+
+def warn_of_unsent(folder: Path) -> None:
+    """Says on the terminal if MLflow lacks something of a study or trial, and how to send it."""
+    from bai_sweep.tracking import unsent
+
+    if waiting := unsent(folder):
+        command = f"python -m bai_sweep.tracking sync {folder}"
+        print(f"MLflow did not get all of {len(waiting)} runs; when it is back: {command}", file=sys.stderr)
 
 
 def write_report(folder: Path) -> StudyReport:
@@ -157,5 +188,6 @@ def _write_record(handle: StudyHandle) -> None:
         "config": handle.config.model_dump(mode="json"),
     }
     partial = handle.folder / (_RECORD + ".partial")
+    partial.touch(mode=0o600)  # the store's address may hold a password
     partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
     partial.replace(handle.folder / _RECORD)

@@ -92,7 +92,7 @@ def _absent_benchmarks(names: Sequence[str]) -> list[str]:
     have = {_key(name) for name in names}
     absent = [name for name in PAPER_BENCHMARKS if _key(name) not in have]
     if len(absent) == len(PAPER_BENCHMARKS):
-        return ["None of the paper's nine benchmarks was run; evaluation=paper runs those that can be had."]
+        return ["None of the paper's nine benchmarks was run; evaluation=lm_eval runs three of them."]
     return _absent("benchmarks", absent)
 
 

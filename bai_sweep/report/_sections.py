@@ -82,8 +82,10 @@ def _link(study: StudyReport) -> str:
     if not study.link:
         return ""
     web = study.link.startswith(("http://", "https://"))
-    shown = f'<a href="{text(study.link)}">{text(study.link)}</a>' if web else f"<code>{text(study.link)}</code>"
-    return f'<p class="small">Compare in MLflow: {shown}</p>'
+    if not web:
+        return f'<p class="small">Compare in MLflow: <code>{text(study.link)}</code></p>'
+    shown = f'<a href="{text(study.link)}">Compare the runs in MLflow</a>'
+    return f'<p class="small">{shown} (<code>python -m bai_sweep.tracking ui</code> serves it here)</p>'
 
 
 def comparison_section(study: StudyReport) -> str:

@@ -1,0 +1,210 @@
+"""One trial, whole: merge, train, diagnose, evaluate. Only this module knows the order."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bai_sweep.config import NoRL, TrialConfig
+from bai_sweep.records import StepTelemetry, TrialResult, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from bai_sweep.merging import InitialActor
+    from bai_sweep.progress import ProgressFile
+    from bai_sweep.tracking import TrialRun
+
+
+def run_trial(
+    config: TrialConfig, *, number: int, params: Mapping[str, Any], folder: Path, parent_run_id: str | None = None
+) -> TrialResult:
+    """Runs one trial and keeps everything about it; a trial whose result stands in its folder is only loaded.
+
+    Args:
+        config: checked.
+        number: of the trial in its study; 0 for a single trial.
+        params: the swept parameters under their config names, for tables.
+        folder: the trial's own; telemetry goes to its journal.jsonl as it comes, the result to result.json.
+        parent_run_id: the study's MLflow run.
+
+    Raises:
+        UserError: an input that only shows when it is used (a reward function, a dataset, a checkpoint).
+    """
+    from bai_sweep.progress import ProgressFile
+    from bai_sweep.tracking import open_tracker, settle
+
+    if (folder / "result.json").is_file():
+        # Its worker died before it told the study: nothing finished is run again.
+        if config.tracking.kind == "mlflow":
+            settle(folder, config.tracking.uri)
+        return TrialResult.load(folder)
+    check_inputs(config)
+    name = trial_name(params, config)
+    progress = ProgressFile(folder, number, name)
+    tracker = open_tracker(config.tracking)
+    try:
+        with tracker.trial(number, name, parent_run_id, config=config, folder=folder) as run:
+            result = _stages(config, number, params, folder=folder, run=run, progress=progress)
+            _report(result, run)
+            result.save(folder)
+    except BaseException:
+        progress.finish("failed")
+        raise
+    progress.finish("done")
+    return result
+
+
+def check_inputs(config: TrialConfig) -> None:
+    """Whatever can be found wrong before a model is loaded and is not in the configuration alone.
+
+    Raises:
+        UserError: a benchmark cannot be run, a reward or prompts are not there, the device is not.
+    """
+    from bai_sweep import evaluation, ppo
+
+    evaluation.check(config.evaluation)
+    if not isinstance(config.rl, NoRL):
+        ppo.check(config.rl, config.reward)
+    device_of(config.device)
+
+
+def _stages(
+    config: TrialConfig,
+    number: int,
+    params: Mapping[str, Any],
+    *,
+    folder: Path,
+    run: TrialRun,
+    progress: ProgressFile,
+) -> TrialResult:
+    from bai_sweep import evaluation, merging, ppo, stability
+
+    quiet_libraries()
+    seed_everything(config.seed)
+    device = device_of(config.device)
+    seconds: dict[str, float] = {}
+
+    with _timed(seconds, "merge"):
+        progress.stage("merge", None)
+        initial = merging.initialise(config.model, config.actor)
+        if config.save_merge:
+            _save(initial, folder / "merge", trained=None)
+        initial.model.to(device)  # type: ignore[arg-type]  # transformers wraps `to` in a decorator that loses its type
+
+    telemetry: tuple[StepTelemetry, ...] = ()
+    if not isinstance(config.rl, NoRL):
+        with _timed(seconds, "ppo"):
+            progress.stage("ppo", config.rl.steps)
+
+            def on_step(step: StepTelemetry) -> None:
+                run.log_metrics(step.metrics, step.step)
+                progress.advance(step.step, _note(step))
+
+            telemetry = ppo.train(
+                initial.model,
+                initial.tokenizer,
+                config.rl,
+                config.reward,
+                seed=config.seed,
+                device=device,
+                on_step=on_step,
+            )
+        if config.save_actor:
+            _save(initial, folder / "actor", trained=f"{config.rl.name}, {config.rl.steps} steps")
+
+    with _timed(seconds, "evaluation"):
+        progress.stage("evaluation", None)
+        report = evaluation.evaluate(
+            initial.model,
+            initial.tokenizer,
+            config.evaluation,
+            device=device,
+            on_progress=lambda done, total: progress.advance(done, total=total),
+            samples_dir=folder / "samples",
+        )
+    return TrialResult(
+        number=number,
+        params=dict(params),
+        seed=config.seed,
+        recipe=initial.recipe,
+        telemetry=telemetry,
+        diagnosis=stability.diagnose(telemetry, config.stability),
+        report=report,
+        seconds=seconds,
+        run_id=run.run_id,
+    )
+
+
+def _save(initial: InitialActor, folder: Path, *, trained: str | None) -> None:
+    from bai_sweep import merging
+
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier attempt at this trial that did not finish
+    merging.save_model(initial.model, initial.tokenizer, initial.recipe, folder, trained=trained)
+
+
+def trial_name(params: Mapping[str, Any], config: TrialConfig) -> str:
+    """A trial's name: its swept parameters, or the actor and alpha where nothing is swept."""
+    if params:
+        return ",".join(f"{key}={value}" for key, value in params.items())
+    return f"alpha={config.alpha:g}" if config.actor.name == "bai" else config.actor.name
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds the generators that libraries share; our own stages take the seed as an argument."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - lm-eval and datasets draw from the global generator
+    torch.manual_seed(seed)
+
+
+def quiet_libraries() -> None:
+    """The terminal belongs to the progress display; transformers draws a bar for each checkpoint it loads."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is the first GPU where there is one.
+
+    Raises:
+        UserError: this machine has no such device.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[device.type]
+    if (device.index or 0) >= there:
+        raise UserError(f"device={name}: torch finds {there} of this kind here; use device=auto")
+    return device
+
+
+def _report(result: TrialResult, run: TrialRun) -> None:
+    run.log_metrics(result.metrics())
+    tags = {f"verdict.{v.detector}": v.level for v in result.diagnosis.verdicts}
+    run.set_tags({**tags, "verdict": result.diagnosis.summary(), "recipe": result.recipe.formula()})
+
+
+def _note(step: StepTelemetry) -> str:
+    metrics = step.metrics
+    return (
+        f"reward {metrics['objective/scores']:+.2f}  length {metrics['completions/mean_length']:.0f}  "
+        f"KL {metrics['objective/kl']:.2f}"
+    )
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start
