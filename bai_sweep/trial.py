@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import random
 import shutil
 import time
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from bai_sweep.merging import InitialActor
     from bai_sweep.progress import ProgressFile
     from bai_sweep.tracking import TrialRun
+
+log = logging.getLogger(__name__)
 
 
 def run_trial(
@@ -53,6 +57,7 @@ def run_trial(
             result = _stages(config, number, params, folder=folder, run=run, progress=progress)
             _report(result, run)
             result.save(folder)
+            _draw(result, folder, run)
     except BaseException:
         progress.finish("failed")
         raise
@@ -193,6 +198,22 @@ def _report(result: TrialResult, run: TrialRun) -> None:
     run.log_metrics(result.metrics())
     tags = {f"verdict.{v.detector}": v.level for v in result.diagnosis.verdicts}
     run.set_tags({**tags, "verdict": result.diagnosis.summary(), "recipe": result.recipe.formula()})
+    scores = [{"benchmark": s.benchmark, "score": s.value, "stderr": s.stderr, "n": s.n} for s in result.report.scores]
+    verdicts = [dataclasses.asdict(verdict) for verdict in result.diagnosis.verdicts]
+    for name, rows in {"scores.json": scores, "verdicts.json": verdicts}.items():
+        if rows:
+            run.log_table(rows, name)
+
+
+def _draw(result: TrialResult, folder: Path, run: TrialRun) -> None:
+    from bai_sweep.report import StudyReport, write_figures
+
+    alone = StudyReport(name=result.label, folder=folder, command="", results=(result,))
+    try:
+        for figure in write_figures(alone, folder / "artifacts"):
+            run.log_artifact(figure)
+    except Exception:
+        log.exception("the trial's figures could not be drawn; its result stands")
 
 
 def _note(step: StepTelemetry) -> str:

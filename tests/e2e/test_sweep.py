@@ -134,7 +134,7 @@ def test_mlflow_holds_a_parent_and_three_complete_children(whole: tuple[Path, st
         history = client.get_metric_history(run.info.run_id, "completions/mean_length")
         assert [metric.step for metric in history] == [1, 2, 3, 4]
         artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
-        assert artifacts >= {"config.yaml", "environment.json"}
+        assert artifacts >= {"config.yaml", "environment.json", "scores.json", "verdicts.json", "curves.png"}
     study_files = {file.path for file in client.list_artifacts(parents[0].info.run_id)}
     assert study_files >= {"report.html", "report.md", "curves.png"}
 
