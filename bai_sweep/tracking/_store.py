@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,10 +70,25 @@ def import_mlflow(uri: str) -> None:
 
 
 def open_client(uri: str) -> MlflowClient:
-    """A client of the store; makes a sqlite store (seconds, under MLflow's own file lock) that is not there yet."""
+    """A client of the store; makes a sqlite store (seconds) that is not there yet, one process at a time."""
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=uri)
+    if not uri.startswith(_SQLITE):
+        return MlflowClient(tracking_uri=uri)
+    with _alone(Path(uri.removeprefix(_SQLITE))), warnings.catch_warnings():
+        # MLflow's own migrations say it of each table of a new store.
+        warnings.filterwarnings("ignore", "Unnamed CHECK constraint on reflected table", UserWarning)
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)  # makes the tables, if the client has not
+        return client
+
+
+@contextmanager
+def _alone(database: Path) -> Iterator[None]:
+    """Holds a lock beside a database file: two processes that make its tables at once would both fail."""
+    with database.with_name(database.name + ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def ensure_experiment(client: MlflowClient, name: str, root: str | None) -> str:
