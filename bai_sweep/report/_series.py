@@ -39,6 +39,8 @@ def series(result: TrialResult, metric: str) -> tuple[Floats, Floats]:
 
 def smooth(values: Floats) -> Floats:
     """A centred moving mean over 5 points, or a twentieth of a long series; NaN and edges are skipped."""
+    if len(values) == 0:  # a trial without RL has no curve
+        return values
     window = max(5, len(values) // 20) | 1
     kernel = np.ones(window)
     known = np.isfinite(values)

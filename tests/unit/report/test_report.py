@@ -285,6 +285,14 @@ def test_a_study_with_nothing_to_draw_writes_no_figures(tmp_path: Path) -> None:
     assert "<script" not in write_html(empty, tmp_path / "report.html").read_text()
 
 
+def test_a_trial_without_rl_stands_beside_trained_ones(study: StudyReport, tmp_path: Path) -> None:
+    untrained = trial(9, {"actor": "paradigm2"}, scores=[score("knowledge", [0.0, 100.0])], telemetry=())
+    mixed = replace(study, results=(*study.results, untrained))
+
+    assert [path.name for path in write_figures(mixed, tmp_path)] == ["curves.png", "score_vs_alpha.png"]
+    assert "paradigm2" in write_html(mixed, tmp_path / "report.html").read_text()
+
+
 # --- the page -------------------------------------------------------------------------------------------------------
 
 
