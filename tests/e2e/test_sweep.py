@@ -156,3 +156,20 @@ def test_the_same_seed_gives_the_same_numbers(whole: tuple[Path, str], resumed: 
     for number in first:
         assert untimed(first[number]) == untimed(second[number])
         assert first[number]["report"] == second[number]["report"]
+
+
+def test_paradigms_with_and_without_rl_stand_in_one_study(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bai_sweep", "-m", "actor=paradigm2,bai", "study=t1", "tracking=none"]
+    small = [
+        "model.ppo.steps=2",
+        "model.ppo.batch_size=4",
+        "model.ppo.minibatch_size=2",
+        "model.ppo.max_new_tokens=24",
+    ]
+    limits = [item for item in SMALL if item.startswith("evaluation.")]
+
+    done = subprocess.run([*command, *small, *limits], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "paradigm2" in done.stdout
+    assert (tmp_path / "results/t1/report.html").is_file()
