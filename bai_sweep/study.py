@@ -135,12 +135,16 @@ def write_report(folder: Path) -> StudyReport:
     """
     from bai_sweep.report import load_study, markdown, write_figures, write_html, write_tables
     from bai_sweep.selection import choose
+    from bai_sweep.tracking import run_url
 
     record = _read_record(folder)
     if record is None:
         raise UserError(f"{folder} holds no study ({_RECORD} is not there); give a folder such as results/<study>")
     config = parse_mapping(record["config"])
-    study = load_study(folder, command=record["command"], link=_link(config, folder, record["parent_run_id"]))
+    study = load_study(folder, command=record["command"])
+    if record["parent_run_id"] is not None:
+        runs = [result.run_id for result in study.results if result.run_id]
+        study = replace(study, link=run_url(config.tracking, runs))
     if study.results:
         study = replace(study, choice=choose(study.results, config.selection, config.seed))
     write_html(study, folder / "report.html")
@@ -148,16 +152,6 @@ def write_report(folder: Path) -> StudyReport:
     write_tables(study, folder / "tables")
     (folder / "report.md").write_text(markdown(study), encoding="utf-8")
     return study
-
-
-def _link(config: TrialConfig, folder: Path, parent_run_id: str | None) -> str | None:
-    from bai_sweep.report import load_results
-    from bai_sweep.tracking import run_url
-
-    if parent_run_id is None:
-        return None
-    runs = [result.run_id for result in load_results(folder)[0] if result.run_id]
-    return run_url(config.tracking, runs)
 
 
 def _written(folder: Path) -> list[Path]:

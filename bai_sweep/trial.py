@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bai_sweep.config import NoRL, TrialConfig
+from bai_sweep.config import NoRL, PPOSettings, TrialConfig
 from bai_sweep.records import StepTelemetry, TrialResult, UserError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _stages(
     run: TrialRun,
     progress: ProgressFile,
 ) -> TrialResult:
-    from bai_sweep import evaluation, merging, ppo, stability
+    from bai_sweep import evaluation, merging, stability
 
     quiet_libraries()
     seed_everything(config.seed)
@@ -105,21 +105,7 @@ def _stages(
     telemetry: tuple[StepTelemetry, ...] = ()
     if not isinstance(config.rl, NoRL):
         with _timed(seconds, "ppo"):
-            progress.stage("ppo", config.rl.steps)
-
-            def on_step(step: StepTelemetry) -> None:
-                run.log_metrics(step.metrics, step.step)
-                progress.advance(step.step, _note(step))
-
-            telemetry = ppo.train(
-                initial.model,
-                initial.tokenizer,
-                config.rl,
-                config.reward,
-                seed=config.seed,
-                device=device,
-                on_step=on_step,
-            )
+            telemetry = _train(config, config.rl, initial, run, progress)
         if config.save_actor:
             _save(initial, folder / "actor", trained=f"{config.rl.name}, {config.rl.steps} steps")
 
@@ -143,6 +129,27 @@ def _stages(
         report=report,
         seconds=seconds,
         run_id=run.run_id,
+    )
+
+
+def _train(
+    config: TrialConfig, rl: PPOSettings, initial: InitialActor, run: TrialRun, progress: ProgressFile
+) -> tuple[StepTelemetry, ...]:
+    from bai_sweep import ppo
+
+    def on_step(step: StepTelemetry) -> None:
+        run.log_metrics(step.metrics, step.step)
+        progress.advance(step.step, _note(step))
+
+    progress.stage("ppo", rl.steps)
+    return ppo.train(
+        initial.model,
+        initial.tokenizer,
+        rl,
+        config.reward,
+        seed=config.seed,
+        device=initial.model.device,
+        on_step=on_step,
     )
 
 

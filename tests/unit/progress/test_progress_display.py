@@ -176,8 +176,12 @@ def test_a_broken_display_lets_the_study_go_on(
 
     display = StudyDisplay(tmp_path, "demo", 1, plain())
     monkeypatch.setattr(Watch, "look", broken)
+    reached = False
     with display:
         until(lambda: "the study goes on" in caplog.text)
+        reached = True
+    assert reached
+    assert "no display today" in caplog.text
 
 
 PROGRAM = """

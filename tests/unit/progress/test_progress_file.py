@@ -69,11 +69,12 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        for _ in range(300):
-            json.loads((tmp_path / PROGRESS).read_text())
+        stages = {json.loads((tmp_path / PROGRESS).read_text())["stage"] for _ in range(300)}
     finally:
         stop.set()
         writer.join()
+    assert stages <= {"", "x" * 5000}
+    assert "x" * 5000 in stages
 
 
 def test_a_lost_folder_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
