@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self, cast
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,6 +21,12 @@ from bai_sweep.sources import fault_of
 
 class ConfigError(UserError):
     """Every fault of a configuration, in one message."""
+
+    @classmethod
+    def of(cls, faults: Sequence[str]) -> Self:
+        """Of faults that each name a key."""
+        plural = "s" if len(faults) > 1 else ""
+        return cls(f"bad configuration, {len(faults)} fault{plural}:\n" + "\n".join(f"  - {f}" for f in faults))
 
 
 def _existing_source(source: str) -> str:
@@ -60,7 +66,7 @@ class Section(BaseModel):
 
 
 class PPOScale(Section):
-    """PPO's settings that go with a model's size; conf/rl/*.yaml refers to them."""
+    """PPO's settings that go with a model's size and the length of its responses; conf/rl/*.yaml refers to them."""
 
     actor_learning_rate: Positive
     critic_learning_rate: Positive
@@ -68,6 +74,8 @@ class PPOScale(Section):
     batch_size: Count
     minibatch_size: Count
     max_new_tokens: Count
+    critic_warmup_steps: Annotated[int, Field(ge=0)]
+    gae_length_alpha: Positive
 
 
 class ModelConfig(Section):
@@ -106,32 +114,157 @@ class SFTActor(Section):
     sft: str
 
 
-class PPOSettings(Section):
-    """PPO's hyperparameters; docs/metrics.md and bai_sweep/ppo give the formulas."""
+class LoRASettings(Section):
+    """Low-rank adapters of actor and critic, trained in place of their weights (the critic's head is trained too)."""
 
-    kind: Literal["ppo"]
+    r: Count
+    alpha: Positive
+    target_modules: str | tuple[str, ...]
+
+
+class VLLMSettings(Section):
+    """Where vLLM runs and how long it may take (seconds)."""
+
+    mode: Literal["server", "colocate"]
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
+    group_port: Annotated[int, Field(ge=1, le=65535)]
+    timeout: Positive
+    gpu_memory_utilization: Annotated[float, Field(gt=0.0, le=1.0)]
+    tensor_parallel_size: Count
+    max_model_length: Count | None
+
+
+class TrainingSettings(Section):
+    """What PPO and TRL's trainers have in common."""
+
     name: Name
     steps: Count
     batch_size: Count
     minibatch_size: Count
-    ppo_epochs: Count
+    num_generations: Count
     actor_learning_rate: Positive
-    critic_learning_rate: Positive
+    lr_schedule: Literal["constant", "linear", "cosine"]
+    lr_warmup_steps: Annotated[int, Field(ge=0)]
     adam_betas: tuple[Ratio, Ratio]
+    weight_decay: NonNegative
     max_grad_norm: Positive
-    clip_range: Positive
-    clip_range_value: Positive
-    gamma: Ratio
-    gae_lambda: Ratio
-    kl_coef: NonNegative
-    kl_estimator: Literal["k1", "k3"]
-    whiten_advantages: bool
-    critic: Source | None
+    clip_range_low: Annotated[float, Field(gt=0.0, le=1.0)]
+    clip_range_high: Positive
     temperature: Positive
     max_new_tokens: Count
     max_prompt_tokens: Count
-    missing_eos_penalty: NonNegative
     precision: Literal["fp32", "bf16"]
+    gradient_checkpointing: bool
+    checkpoint_steps: Annotated[int, Field(ge=0)]
+    checkpoint_limit: Count
+
+    @model_validator(mode="after")
+    def _groups_are_whole(self) -> Self:
+        if self.batch_size % self.num_generations:
+            raise ValueError(
+                f"batch_size holds whole groups of num_generations={self.num_generations}; got {self.batch_size}"
+            )
+        return self
+
+
+class PPOSettings(TrainingSettings):
+    """PPO's hyperparameters: conf/rl/ppo.yaml says what each does, docs/ppo.md where it comes from."""
+
+    kind: Literal["ppo"]
+    ppo_epochs: Count
+    critic_learning_rate: Positive
+    # advantages
+    gamma: Ratio
+    gae_lambda: Ratio
+    gae_lambda_critic: Ratio | None
+    gae_length_alpha: Positive | None
+    whitening: Literal["none", "mean_std", "std"]
+    # policy loss
+    dual_clip: Annotated[float, Field(gt=1.0, allow_inf_nan=False)] | None
+    loss_aggregation: Literal["token", "sequence", "constant"]
+    entropy_coef: Annotated[float, Field(allow_inf_nan=False)]
+    positive_nll_coef: NonNegative
+    positive_score: Annotated[float, Field(allow_inf_nan=False)]
+    importance_correction: Literal["none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
+    importance_cap: Annotated[float, Field(ge=1.0, allow_inf_nan=False)]
+    # critic
+    critic: Source | None
+    critic_warmup_steps: Annotated[int, Field(ge=0)]
+    clip_range_value: Positive | None
+    # KL to the reference
+    kl_coef: NonNegative
+    kl_estimator: Literal["k1", "k2", "k3", "abs"]
+    kl_target: Positive | None
+    kl_horizon: Count
+    kl_loss_coef: NonNegative
+    kl_loss_estimator: Literal["k1", "k2", "k3", "abs"]
+    kl_to_sft: bool
+    # length
+    missing_eos_penalty: NonNegative
+    overlong_buffer: Annotated[int, Field(ge=0)]
+    overlong_penalty: NonNegative
+    mask_truncated: bool
+    # rollouts
+    engine: Literal["hf", "vllm"]
+    static_cache: bool
+    vllm: VLLMSettings
+    # compute
+    micro_batch_tokens: Count | None
+    lora: LoRASettings | None
+    num_processes: Count
+    accelerate_config: str | None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> PPOSettings:
+        if self.overlong_penalty and not self.overlong_buffer:
+            raise ValueError(
+                f"overlong_penalty={self.overlong_penalty} grows over the last overlong_buffer tokens, so that is 1 "
+                "or more; got 0"
+            )
+        if self.overlong_buffer > self.max_new_tokens:
+            raise ValueError(
+                f"overlong_buffer is the last part of max_new_tokens={self.max_new_tokens}; got {self.overlong_buffer}"
+            )
+        if self.critic_warmup_steps >= self.steps:
+            raise ValueError(
+                f"critic_warmup_steps trains no actor, so it is below steps={self.steps}; "
+                f"got {self.critic_warmup_steps}"
+            )
+        if self.kl_target is not None and self.kl_horizon < self.batch_size:
+            raise ValueError(f"kl_horizon spans a batch at least, batch_size={self.batch_size}; got {self.kl_horizon}")
+        if self.minibatch_size % self.num_processes or self.batch_size % self.num_processes:
+            raise ValueError(
+                f"num_processes={self.num_processes} share every minibatch and batch evenly; "
+                f"got minibatch_size={self.minibatch_size}, batch_size={self.batch_size}"
+            )
+        return self
+
+
+class GroupSettings(TrainingSettings):
+    """TRL's critic-free trainers: advantages come from several completions of one prompt."""
+
+    kind: Literal["grpo", "rloo"]
+    num_iterations: Count
+    kl_coef: NonNegative
+    loss_type: Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"] | None
+    scale_rewards: Literal["group", "batch", "none"] | None
+    mask_truncated: bool
+
+    @model_validator(mode="after")
+    def _compares_completions(self) -> GroupSettings:
+        if self.num_generations < 2:
+            raise ValueError(f"num_generations={self.num_generations} leaves nothing to compare; use 2 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _is_of_its_kind(self) -> GroupSettings:
+        for name in ("loss_type", "scale_rewards"):
+            value = getattr(self, name)
+            if self.kind == "grpo" and value is None:
+                raise ValueError(f"{name} says how GRPO learns; got null; conf/rl/grpo.yaml has the usual value")
+            if self.kind == "rloo" and value is not None:
+                raise ValueError(f"{name} is GRPO's and RLOO has none; got {value!r}; set it to null")
+        return self
 
 
 class NoRL(Section):
@@ -274,7 +407,7 @@ class TrialConfig(Section):
     save_actor: bool
     model: ModelConfig
     actor: Annotated[MergedActor | SFTActor, Field(discriminator="kind")]
-    rl: Annotated[PPOSettings | NoRL, Field(discriminator="kind")]
+    rl: Annotated[PPOSettings | GroupSettings | NoRL, Field(discriminator="kind")]
     reward: RewardConfig
     evaluation: EvaluationConfig
     stability: StabilityConfig
@@ -309,8 +442,7 @@ def parse_mapping(raw: Mapping[str, Any]) -> TrialConfig:
             d for d in described if d.removeprefix("actor.") == d or d.removeprefix("actor.") not in said
         ] + faults
     if faults:
-        plural = "s" if len(faults) > 1 else ""
-        raise ConfigError(f"bad configuration, {len(faults)} fault{plural}:\n" + "\n".join(f"  - {f}" for f in faults))
+        raise ConfigError.of(faults)
     return config
 
 
@@ -321,10 +453,15 @@ def _describe(fault: Any) -> str:
     key = ".".join(str(part) for part in (group, *rest))
     if fault["type"] == "extra_forbidden":
         return f"{key}: there is no such key; `python -m bai_sweep --help` lists them"
+    return f"{key}: {fault_text(fault)}"
+
+
+def fault_text(fault: Any) -> str:
+    """The rule that one of pydantic's faults broke, and the value where the rule does not say it."""
     message = fault["msg"].removeprefix("Value error, ")
     value = fault["input"]
     shown = f" (got {value!r})" if isinstance(value, str | int | float) and repr(value) not in message else ""
-    return f"{key}: {message}{shown}"
+    return f"{message}{shown}"
 
 
 def _faults_between_fields(raw: Mapping[str, Any]) -> list[str]:
@@ -347,9 +484,14 @@ def _faults_of_names(raw: Mapping[str, Any]) -> list[str]:
 
 def _faults_of_batches(raw: Mapping[str, Any]) -> list[str]:
     rl = raw.get("rl")
-    if not isinstance(rl, Mapping):
-        return []
+    return faults_of_batches(rl, "rl.") if isinstance(rl, Mapping) else []
+
+
+def faults_of_batches(rl: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Whether minibatches fill a batch; `prefix` stands before the keys' names."""
     batch, minibatch = rl.get("batch_size"), rl.get("minibatch_size")
     if not isinstance(batch, int) or not isinstance(minibatch, int) or minibatch < 1 or batch % minibatch == 0:
         return []
-    return [f"rl.minibatch_size: must divide rl.batch_size; {batch} / {minibatch} leaves {batch % minibatch}"]
+    return [
+        f"{prefix}minibatch_size: must divide {prefix}batch_size; {batch} / {minibatch} leaves {batch % minibatch}"
+    ]

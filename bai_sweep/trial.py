@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bai_sweep.config import NoRL, PPOSettings, TrialConfig
+from bai_sweep.config import GroupSettings, NoRL, PPOSettings, TrialConfig
 from bai_sweep.records import StepTelemetry, TrialResult, UserError
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ def run_trial(
     config: TrialConfig, *, number: int, params: Mapping[str, Any], folder: Path, parent_run_id: str | None = None
 ) -> TrialResult:
     """Runs one trial and keeps everything about it; a trial whose result stands in its folder is only loaded.
+
+    A trial that was killed in PPO goes on from the newest of the `checkpoints` in its folder when it is run again;
+    they are removed once the result stands.
 
     Args:
         config: checked.
@@ -47,6 +50,7 @@ def run_trial(
         # Its worker died before it told the study: nothing finished is run again.
         if config.tracking.kind == "mlflow":
             settle(folder, config.tracking.uri)
+        _forget_checkpoints(folder)
         return TrialResult.load(folder)
     check_inputs(config)
     name = trial_name(params, config)
@@ -57,6 +61,7 @@ def run_trial(
             result = _stages(config, number, params, folder=folder, run=run, progress=progress)
             _report(result, run)
             result.save(folder)
+            _forget_checkpoints(folder)
             _draw(result, folder, run)
     except BaseException:
         progress.finish("failed")
@@ -105,7 +110,7 @@ def _stages(
     telemetry: tuple[StepTelemetry, ...] = ()
     if not isinstance(config.rl, NoRL):
         with _timed(seconds, "ppo"):
-            telemetry = _train(config, config.rl, initial, run, progress)
+            telemetry = _train(config, config.rl, initial, folder=folder, run=run, progress=progress)
         if config.save_actor:
             _save(initial, folder / "actor", trained=f"{config.rl.name}, {config.rl.steps} steps")
 
@@ -133,7 +138,13 @@ def _stages(
 
 
 def _train(
-    config: TrialConfig, rl: PPOSettings, initial: InitialActor, run: TrialRun, progress: ProgressFile
+    config: TrialConfig,
+    rl: PPOSettings | GroupSettings,
+    initial: InitialActor,
+    *,
+    folder: Path,
+    run: TrialRun,
+    progress: ProgressFile,
 ) -> tuple[StepTelemetry, ...]:
     from bai_sweep import ppo
 
@@ -150,7 +161,14 @@ def _train(
         seed=config.seed,
         device=initial.model.device,
         on_step=on_step,
+        folder=folder,
+        probes=config.model.sft if isinstance(rl, PPOSettings) and rl.kl_to_sft else None,
     )
+
+
+def _forget_checkpoints(folder: Path) -> None:
+    """PPO's, with weights and optimizer state many times the size of all else: a finished trial needs them no more."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def _save(initial: InitialActor, folder: Path, *, trained: str | None) -> None:
@@ -225,10 +243,8 @@ def _draw(result: TrialResult, folder: Path, run: TrialRun) -> None:
 
 def _note(step: StepTelemetry) -> str:
     metrics = step.metrics
-    return (
-        f"reward {metrics['objective/scores']:+.2f}  length {metrics['completions/mean_length']:.0f}  "
-        f"KL {metrics['objective/kl']:.2f}"
-    )
+    kl = f"  KL {metrics['objective/kl']:.2f}" if "objective/kl" in metrics else ""
+    return f"reward {metrics['objective/scores']:+.2f}  length {metrics['completions/mean_length']:.0f}{kl}"
 
 
 @contextmanager

@@ -5,7 +5,7 @@ response tokens without a padded logit, and requests grouped by a token budget. 
 """
 
 from bai_sweep.generation._requests import batches_by_tokens, continuation_logprobs, eos_ids, generate
-from bai_sweep.generation._sample import Samples, sample
+from bai_sweep.generation._sample import Samples, sample, uniform_numbers
 from bai_sweep.generation._scoring import TokenScorer, TokenScores, hidden_at, pad_right
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "hidden_at",
     "pad_right",
     "sample",
+    "uniform_numbers",
 ]

@@ -2,7 +2,8 @@
 
 transformers' `DynamicLayer` concatenates, which copies the whole cache at every token. `GrowingLayer` writes into a
 buffer of the final size and hands out views of it. Models whose cache has anything but plain full attention
-(sliding windows, state spaces) keep transformers' own cache.
+(sliding windows, state spaces) keep transformers' own cache. `FixedLayer` hands out the whole buffer at every token,
+so that all decoding steps have one shape and a compiler can record one as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicLayer, StaticLayer
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers is typed in part
@@ -51,12 +52,37 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transforme
         return like.new_empty(rows, heads, self.capacity, size)
 
 
-def make_cache(model: PreTrainedModel, capacity: int) -> Cache:
-    """An empty cache for `capacity` positions: of `GrowingLayer`s where the model has plain full attention only."""
+class FixedLayer(StaticLayer):
+    """transformers' `StaticLayer` for keys and values of different dtypes, from which rows can be taken out."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Writes keys and values of shape (rows, heads, new positions, head size); returns the whole buffers."""
+        # Rotary embeddings make fp32 keys beside bf16 values under autocast; StaticLayer has one dtype for both.
+        both: tuple[Tensor, Tensor] = super().update(key_states, value_states.to(key_states.dtype))
+        return both
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Keeps the rows `beam_idx` in new buffers, whose addresses a CUDA graph may rely on."""
+        self.keys, self.values = self.keys[beam_idx], self.values[beam_idx]  # type: ignore[index]
+        for buffer in (self.keys, self.values):
+            torch._dynamo.mark_static_address(buffer)  # type: ignore[no-untyped-call]
+
+
+def make_cache(model: PreTrainedModel, capacity: int, *, static: bool = False) -> Cache:
+    """An empty cache for `capacity` positions: of our layers where the model has plain full attention only.
+
+    Raises:
+        ValueError: `static` is asked of another model.
+    """
     cache = DynamicCache(config=model.config)
-    if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):
-        return cache
-    return Cache(layers=[GrowingLayer(capacity) for _ in cache.layers])
+    if cache.layers and all(type(layer) is DynamicLayer for layer in cache.layers):
+        return Cache(layers=[FixedLayer(capacity) if static else GrowingLayer(capacity) for _ in cache.layers])
+    if static:
+        raise ValueError(
+            "a static cache needs full attention in every layer; "
+            f"{model.config.model_type!r} has another kind; leave static_cache out"
+        )
+    return cache
 
 
 def keep_rows(cache: Cache, indices: Tensor) -> None:

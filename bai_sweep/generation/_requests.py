@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bai_sweep.generation._sample import sample
@@ -116,10 +118,11 @@ def _score_group(
     row_index, positions = torch.tensor(where, device=device).T
     with torch.inference_mode():
         scores = scorer.score(
-            pad_right(rows, device=device), row_index, positions, torch.tensor(targets, device=device)
+            pad_right(rows, device=device), row_index, positions, torch.tensor(targets, device=device), greedy=True
         )
     sizes = [len(pairs[i][1]) for _, i in asked]
-    logprobs, greedy = torch.split(scores.logprobs.double().cpu(), sizes), torch.split(scores.greedy.cpu(), sizes)
+    logprobs = torch.split(scores.logprobs.double().cpu(), sizes)
+    greedy = torch.split(cast(Tensor, scores.greedy).cpu(), sizes)
     for (_, i), pair_logprobs, pair_greedy in zip(asked, logprobs, greedy, strict=True):
         yield i, (float(pair_logprobs.sum()), bool(pair_greedy.all()))
 

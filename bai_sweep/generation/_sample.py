@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from bai_sweep.generation._cache import GrowingLayer, additive_mask, keep_rows, make_cache
+from bai_sweep.generation._cache import FixedLayer, GrowingLayer, additive_mask, keep_rows, make_cache
 
 DROP_SHARE = 0.1
 """Finished rows leave the batch once they are this share of it: each departure copies the cache once."""
@@ -35,13 +35,28 @@ class Samples:
     lengths: Int[Tensor, " rows"]
     ended: Bool[Tensor, " rows"]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Samples]) -> Samples:
+        """The rows of several batches as one, on the first one's device."""
+        longest, device = max(part.tokens.shape[1] for part in parts), parts[0].tokens.device
+
+        def wide(tensor: Tensor) -> Tensor:
+            return torch.nn.functional.pad(tensor.to(device), (0, longest - tensor.shape[1]))
+
+        return cls(
+            torch.cat([wide(part.tokens) for part in parts]),
+            torch.cat([wide(part.logprobs) for part in parts]),
+            torch.cat([part.lengths.to(device) for part in parts]),
+            torch.cat([part.ended.to(device) for part in parts]),
+        )
+
     def completions(self) -> list[list[int]]:
         """The rows as lists, without padding."""
         rows: list[list[int]] = self.tokens.tolist()
         return [row[:length] for row, length in zip(rows, self.lengths.tolist(), strict=True)]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode, in which autocast would cast every weight again at every token
 def sample(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
@@ -50,7 +65,9 @@ def sample(
     temperature: float,
     eos_token_ids: Sequence[int],
     generator: torch.Generator | None = None,
+    uniform: Float[Tensor, "tokens rows"] | None = None,
     stop: Stop | None = None,
+    static_cache: bool = False,
 ) -> Samples:
     """Continues every prompt until EOS, `stop` or `max_new_tokens`.
 
@@ -64,18 +81,26 @@ def sample(
         temperature: Logits are divided by it; 0 takes the most probable token.
         eos_token_ids: Tokens that end a row.
         generator: A CPU generator; the same state gives the same samples.
+        uniform: The uniform numbers themselves, as `uniform_numbers` draws them (processes that share a batch each
+            take their columns of it); drawn from `generator` if not given.
         stop: Called with a row's new tokens after each one; True ends the row.
+        static_cache: Gives every decoding step the same shapes: attention reads the whole cache at each token, and
+            finished rows leave only when the batch can be halved. For a model compiled beforehand
+            (`model.compile(mode="reduce-overhead", dynamic=False)`); slower otherwise.
 
     Returns:
         The new tokens and their log-probabilities.
 
     Raises:
-        ValueError: There is no prompt, an empty prompt, or no token to sample.
+        ValueError: There is no prompt, an empty prompt, or no token to sample; or the model cannot have a static
+            cache.
     """
     if not prompts or not all(prompts) or max_new_tokens < 1:
         raise ValueError("sampling needs a prompt, a token in each prompt and max_new_tokens of 1 or more")
-    rows = _Rows(model, prompts, max_new_tokens)
-    uniform = torch.rand(max_new_tokens, len(prompts), generator=generator, dtype=torch.float64).to(model.device)
+    rows = _Rows(model, prompts, max_new_tokens, static_cache)
+    if uniform is None:
+        uniform = uniform_numbers(max_new_tokens, len(prompts), generator)
+    uniform = uniform.to(model.device)
     eos = torch.tensor(list(eos_token_ids), dtype=torch.long, device=model.device)
     for step in range(max_new_tokens):
         tokens, logprobs = _draw(rows.logits, temperature, uniform[step, rows.live])
@@ -85,23 +110,28 @@ def sample(
             ends |= rows.stopped(stop, step)
         if ends.any():
             rows.finish(ends, step)
-        if len(rows.live) == 0 or step + 1 == max_new_tokens:
+        if rows.over or step + 1 == max_new_tokens:
             break
         rows.advance()
     return rows.samples()
 
 
+def uniform_numbers(max_new_tokens: int, rows: int, generator: torch.Generator | None) -> Float[Tensor, "tokens rows"]:
+    """What `sample` draws tokens with: one number in [0, 1) for every token and row, fp64."""
+    return torch.rand(max_new_tokens, rows, generator=generator, dtype=torch.float64)
+
+
 def _draw(
     logits: Float[Tensor, "rows vocab"], temperature: float, uniform: Float[Tensor, " rows"]
 ) -> tuple[Int[Tensor, " rows"], Float[Tensor, " rows"]]:
-    """One token a row by inverting the cumulative distribution in fp64, with its log-probability."""
+    """One token a row by inverting the cumulative distribution, summed in fp64, with its log-probability."""
     if temperature not in (0.0, 1.0):
         logits = logits / temperature
     logprobs = torch.log_softmax(logits, dim=-1)
     if temperature == 0.0:
         best = logprobs.max(dim=-1)
         return best.indices, best.values
-    cumulative = logprobs.double().exp_().cumsum_(dim=-1)
+    cumulative = logprobs.exp().cumsum(dim=-1, dtype=torch.float64)
     threshold = (uniform * cumulative[:, -1])[:, None]
     tokens = torch.searchsorted(cumulative, threshold, right=True).clamp_(max=logits.shape[-1] - 1)
     return tokens[:, 0], logprobs.gather(1, tokens)[:, 0]
@@ -110,18 +140,23 @@ def _draw(
 class _Rows:
     """The batch while it is decoded; `live` maps its rows to those of the caller."""
 
-    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
-        self.model, device = model, model.device
+    def __init__(
+        self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int, static: bool
+    ) -> None:
+        if static and not _reads_additive_masks(model):
+            raise ValueError("a static cache needs sdpa or eager attention without ALiBi; leave static_cache out")
+        self.model, self.static, device = model, static, model.device
         rows, longest = len(prompts), max(map(len, prompts))
-        self.cache = make_cache(model, longest + max_new_tokens)
+        self.cache = make_cache(model, longest + max_new_tokens, static=static)
         self.live = torch.arange(rows, device=device)
         self.done = torch.zeros(rows, dtype=torch.bool, device=device)  # of the live rows
         self.tokens = torch.zeros(rows, max_new_tokens, dtype=torch.long, device=device)
         self.logprobs = torch.zeros(rows, max_new_tokens, device=device)
         self.lengths = torch.full((rows,), max_new_tokens, device=device)
         self.ended = torch.zeros(rows, dtype=torch.bool, device=device)
-        self.padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
-        self.real = torch.arange(longest + max_new_tokens, device=device) >= self.padding[:, None]
+        self.over = False  # whether every row is done
+        self.places = torch.tensor([[len(prompt)] for prompt in prompts], device=device)  # of the newest tokens
+        self.real = torch.arange(longest + max_new_tokens, device=device) >= longest - self.places
         self.filled = longest
         self.logits = self._prefill(prompts)
         self.mask = self._decoding_mask()
@@ -144,22 +179,36 @@ class _Rows:
         self.lengths[rows] = step + 1
         self.ended[rows] = True
         self.done |= ends
-        finished = int(self.done.sum())
-        if finished >= DROP_SHARE * len(self.live):
+        left = len(self.live) - int(self.done.sum())
+        self.over = left == 0
+        half = (len(self.live) + 1) // 2
+        if self.over:
+            return
+        if self.static and left <= half < len(self.live):
+            self._keep(self.done.argsort(stable=True)[:half])  # the first of the finished fill it up
+        elif not self.static and left <= (1 - DROP_SHARE) * len(self.live):
             self._keep((~self.done).nonzero()[:, 0])
 
     def _keep(self, kept: Int[Tensor, " kept"]) -> None:
         keep_rows(self.cache, kept)
         self.live, self.done, self.newest = self.live[kept], self.done[kept], self.newest[kept]
-        self.padding, self.real = self.padding[kept], self.real[kept]
+        self.places, self.real = self.places[kept], self.real[kept]
         self.mask = None if self.mask is None else self.mask[kept]
 
     def advance(self) -> None:
         """Feeds the newest token of every live row."""
-        places = (self.filled - self.padding)[:, None]
         self.filled += 1
-        mask = self.real[:, : self.filled] if self.mask is None else self.mask[..., : self.filled]
-        self.logits = self._forward(self.newest[:, None], places, mask)
+        self.logits = self._forward(self.newest[:, None], self.places, self._mask_now())
+        self.places = self.places + 1
+
+    def _mask_now(self) -> Tensor:
+        """What the next token attends to."""
+        if self.mask is None:
+            return self.real[:, : self.filled]
+        if not self.static:
+            return self.mask[..., : self.filled]
+        self.mask[..., self.filled - 1] = 0.0
+        return self.mask
 
     def samples(self) -> Samples:
         """What was stored, with everything past each row's end set to 0."""
@@ -169,19 +218,19 @@ class _Rows:
 
     def _prefill(self, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "rows vocab"]:
         ids = torch.tensor([[0] * (self.filled - len(p)) + list(p) for p in prompts], device=self.live.device)
-        places = (torch.arange(self.filled, device=ids.device) - self.padding[:, None]).clamp_(min=0)
+        places = (torch.arange(self.filled, device=ids.device) - self.filled + self.places).clamp_(min=0)
         return self._forward(ids, places, self.real[:, : self.filled])
 
     def _decoding_mask(self) -> Tensor | None:
         """The additive mask of all steps, so that transformers need not make one at each; None where it must."""
         layer = self.cache.layers[0]
-        keys = layer.keys if isinstance(layer, GrowingLayer) else None
-        config = self.model.config
-        if keys is None or config._attn_implementation not in ("sdpa", "eager"):
+        keys = layer.keys if isinstance(layer, GrowingLayer | FixedLayer) else None
+        if keys is None or not _reads_additive_masks(self.model):
             return None
-        if config.model_type == "bloom" or getattr(config, "alibi", False):
-            return None  # Bloom and Falcon make ALiBi's biases from a mask of shape (rows, positions)
-        return additive_mask(self.real, keys.dtype)  # under autocast this is not the model's dtype
+        seen = self.real
+        if self.static:  # the rest of the buffer is empty
+            seen = seen & (torch.arange(seen.shape[1], device=seen.device) < self.filled)
+        return additive_mask(seen, keys.dtype)  # under autocast this is not the model's dtype
 
     def _forward(self, ids: Tensor, places: Tensor, mask: Tensor) -> Float[Tensor, "rows vocab"]:
         logits: Tensor = self.model(
@@ -193,3 +242,10 @@ class _Rows:
             logits_to_keep=1,
         ).logits
         return logits[:, -1].float()
+
+
+def _reads_additive_masks(model: PreTrainedModel) -> bool:
+    """Not those that make ALiBi's biases from a mask of shape (rows, positions), which are Bloom and Falcon."""
+    config = model.config
+    alibi = config.model_type == "bloom" or getattr(config, "alibi", False)
+    return config._attn_implementation in ("sdpa", "eager") and not alibi

@@ -1,11 +1,13 @@
 """PPO on a causal language model: actor, critic, frozen reference, rewards, and a telemetry record a step.
 
-The modules, from the inside out: `_math` (formulas), `_rollout`, `_scalar` (critic and reward models), `_prompts`,
-`_reward`, `_experience` (what is learned from), `_update` (how), `_trainer` (the loop); `_check` comes before it all.
+`PPOTrainer` with a `PPOConfig` is PPO from Python; `train` is PPO as a trial's configuration says, and `check` finds
+what is wrong with that before anything is loaded. docs/ppo.md has the algorithm, docs/metrics.md the telemetry.
 """
 
 from bai_sweep.ppo._check import check
-from bai_sweep.ppo._trainer import train
-from bai_sweep.ppo._update import DivergenceError
+from bai_sweep.ppo._config import PPOConfig
+from bai_sweep.ppo._errors import DivergenceError
+from bai_sweep.ppo._stage import train
+from bai_sweep.ppo._trainer import PPOTrainer
 
-__all__ = ["DivergenceError", "check", "train"]
+__all__ = ["DivergenceError", "PPOConfig", "PPOTrainer", "check", "train"]

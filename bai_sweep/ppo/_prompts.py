@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard, cast
+from typing import Any, Protocol, TypeGuard, cast, runtime_checkable
 
 from transformers import PreTrainedTokenizerBase
 
@@ -16,6 +16,8 @@ from bai_sweep.config import PromptsConfig
 from bai_sweep.records import UserError
 
 Conversation = list[dict[str, str]]
+RESERVED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
+"""What reward functions get by these names is not the dataset's."""
 _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
 
@@ -32,6 +34,11 @@ class PromptBatch:
     prompts: Sequence[str | Conversation]
     token_ids: Sequence[Sequence[int]]
     columns: Mapping[str, Sequence[Any]]
+
+    def __getitem__(self, part: slice) -> PromptBatch:
+        """Some of the prompts."""
+        columns = {name: values[part] for name, values in self.columns.items()}
+        return PromptBatch(self.prompts[part], self.token_ids[part], columns)
 
 
 def read_prompts(config: PromptsConfig, *, seed: int, needed: int) -> list[dict[str, Any]]:
@@ -56,15 +63,19 @@ def read_prompts(config: PromptsConfig, *, seed: int, needed: int) -> list[dict[
     return rows
 
 
-def check_prompts(config: PromptsConfig) -> None:
-    """Reads one row of the testbed or of a file; a hub dataset is left alone, as it would be downloaded whole.
+def columns_of(config: PromptsConfig) -> list[str] | None:
+    """The columns that reward functions will get of the testbed or of a file, of which one row is read.
+
+    None for a hub dataset, which is left alone, as it would be downloaded whole.
 
     Raises:
-        UserError: As in `read_prompts`.
+        UserError: As in `read_prompts`, or as in `prompt_batches` for the columns.
     """
-    if config.source == "testbed" or Path(config.source).suffix in _FORMATS:
-        # `datasets` keeps what it makes of a file: training, or the next trial, does not read it again.
-        read_prompts(config.model_copy(update={"count": 1}), seed=0, needed=1)
+    if config.source != "testbed" and Path(config.source).suffix not in _FORMATS:
+        return None
+    # `datasets` keeps what it makes of a file: training, or the next trial, does not read it again.
+    row = read_prompts(config.model_copy(update={"count": 1}), seed=0, needed=1)[0]
+    return _other_columns(row, config.column)
 
 
 def _testbed(config: PromptsConfig, seed: int, needed: int) -> list[dict[str, Any]]:
@@ -118,42 +129,67 @@ def draw_order(rows: int, needed: int, seed: int) -> Iterator[int]:
         needed -= len(permutation)
 
 
+@runtime_checkable
+class Rows(Protocol):
+    """The rows of a dataset, as a list or as `datasets` has them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
+
+
 def prompt_batches(
-    config: PromptsConfig,
+    rows: Rows,
     tokenizer: PreTrainedTokenizerBase,
     *,
+    column: str,
     steps: int,
     batch_size: int,
+    num_generations: int,
     max_prompt_tokens: int,
     seed: int,
 ) -> list[PromptBatch]:
     """The batches of a whole training run; only the prompts that it will draw are tokenized.
 
+    A batch holds `batch_size / num_generations` prompts, each of them `num_generations` times in a row.
+
     Raises:
-        UserError: The dataset's faults as in `read_prompts`; a prompt that is too long, empty, or neither text nor
-            a conversation; conversations without a chat template.
+        UserError: A prompt is too long, empty, or neither text nor a conversation; conversations without a chat
+            template.
     """
-    needed = steps * batch_size
-    rows = read_prompts(config, seed=seed, needed=needed)
-    order = list(draw_order(len(rows), needed, seed))
-    encoded = {i: _encode(rows[i][config.column], tokenizer, max_prompt_tokens, i) for i in sorted(set(order))}
-    others = [name for name in rows[0] if name != config.column]
+    needed = steps * batch_size // num_generations
+    drawn = list(draw_order(len(rows), needed, seed))
+    used = {i: rows[i] for i in sorted(set(drawn))}  # once: a datasets.Dataset decodes a row each time it is asked
+    encoded = {i: _encode(row.get(column), tokenizer, max_prompt_tokens, i) for i, row in used.items()}
+    others = _other_columns(used[drawn[0]], column)
+    order = [i for i in drawn for _ in range(num_generations)]
     return [
         PromptBatch(
-            prompts=[rows[i][config.column] for i in chosen],
+            prompts=[used[i][column] for i in chosen],
             token_ids=[encoded[i] for i in chosen],
-            columns={name: [rows[i].get(name) for i in chosen] for name in others},
+            columns={name: [used[i].get(name) for i in chosen] for name in others},
         )
-        for chosen in (order[start : start + batch_size] for start in range(0, needed, batch_size))
+        for chosen in (order[start : start + batch_size] for start in range(0, len(order), batch_size))
     ]
+
+
+def _other_columns(row: Mapping[str, Any], column: str) -> list[str]:
+    """What reward functions get beside the prompts; a dataset's own completions are none of theirs, as in TRL."""
+    names = [name for name in row if name not in {column, "prompt", "completion"}]
+    if clashing := [name for name in names if name in RESERVED]:
+        raise UserError(
+            f"the trainer itself gives reward functions {', '.join(RESERVED)}; the dataset has a column "
+            f"{', '.join(clashing)}; rename or remove it"
+        )
+    return names
 
 
 def _encode(prompt: object, tokenizer: PreTrainedTokenizerBase, limit: int, row: int) -> list[int]:
     ids = encode_prompt(prompt, tokenizer, row)
     if not 0 < len(ids) <= limit:
         raise UserError(
-            f"a prompt has 1 to {limit} tokens (rl.max_prompt_tokens); prompt {row} has {len(ids)}; raise the limit "
-            "or drop such rows"
+            f"a prompt has 1 to {limit} tokens (max_prompt_tokens); prompt {row} has {len(ids)}; raise the limit or "
+            "drop such rows"
         )
     return ids
 
@@ -184,5 +220,9 @@ def chat_ids(
 
 
 def is_conversation(prompt: object) -> TypeGuard[Conversation]:
-    """Whether it is a list of messages."""
-    return isinstance(prompt, list) and all(isinstance(m, Mapping) and {"role", "content"} <= m.keys() for m in prompt)
+    """Whether it is a list of messages, at least one."""
+    return (
+        isinstance(prompt, list)
+        and bool(prompt)
+        and all(isinstance(m, Mapping) and {"role", "content"} <= m.keys() for m in prompt)
+    )

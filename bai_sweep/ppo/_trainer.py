@@ -1,129 +1,249 @@
-"""The PPO loop: sample, score, learn, report."""
+"""PPO for use from Python, in the manner of TRL's trainers."""
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable
-from typing import final
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
 
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from bai_sweep.config import PPOSettings, RewardConfig
-from bai_sweep.generation import eos_ids, sample
-from bai_sweep.ppo._experience import experience_of, judge
-from bai_sweep.ppo._networks import Networks
+from bai_sweep.generation import eos_ids
+from bai_sweep.ppo._config import PPOConfig
+from bai_sweep.ppo._events import Events
+from bai_sweep.ppo._parts import (
+    causal,
+    check_vocabulary,
+    critic_of,
+    device_of,
+    rows_of,
+    shares_weights,
+    tokenizer_of,
+)
 from bai_sweep.ppo._prompts import PromptBatch, prompt_batches
-from bai_sweep.ppo._reward import Rewards, completion_texts
-from bai_sweep.ppo._rollout import Rollout
-from bai_sweep.ppo._telemetry import describe, timings
-from bai_sweep.ppo._update import Updater
+from bai_sweep.ppo._training import Training
+from bai_sweep.ppo.networks import make_networks, opened
+from bai_sweep.ppo.processes import Processes
+from bai_sweep.ppo.rewards import ModelReward, RewardFunctions, Tokenizers, make_rewards
+from bai_sweep.ppo.rollouts import HFEngine, RolloutEngine
 from bai_sweep.records import StepTelemetry, UserError
 
-
-def train(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    settings: PPOSettings,
-    reward: RewardConfig,
-    *,
-    seed: int,
-    device: torch.device,
-    on_step: Callable[[StepTelemetry], None],
-) -> tuple[StepTelemetry, ...]:
-    """Trains `model` in place with PPO.
-
-    The same seed on the same machine with the same number of threads gives the same telemetry, but for the names
-    that begin with `seconds/` and `tokens_per_second/`. No global random state is read or changed.
-
-    Args:
-        model: The actor; moved to `device` and left there, in evaluation mode.
-        tokenizer: Its tokenizer, with an EOS token and, for conversations, a chat template.
-        settings: PPO's hyperparameters.
-        reward: Prompts and reward functions.
-        seed: Seed of prompts, sampling and minibatches.
-        device: Where to train.
-        on_step: Called with each step's telemetry as soon as there is one; what it raises ends the training.
-
-    Returns:
-        The telemetry of every step.
-
-    Raises:
-        UserError: Prompts, tokenizer, critic or rewards break a rule (see their modules).
-        DivergenceError: A loss or gradient is not finite.
-    """
-    if tokenizer.eos_token_id is None:
-        raise UserError("PPO needs to know where a completion ends; this tokenizer has no EOS token; set eos_token")
-    batches = prompt_batches(
-        reward.prompts,
-        tokenizer,
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        max_prompt_tokens=settings.max_prompt_tokens,
-        seed=seed,
-    )
-    longest = max(len(ids) for batch in batches for ids in batch.token_ids) + settings.max_new_tokens
-    networks = Networks.of(model, settings, device, longest)
-    loop = _Loop(networks, tokenizer, settings, Rewards(reward, device), seed)
-    telemetry = []
-    for step, batch in enumerate(batches, start=1):
-        telemetry.append(StepTelemetry(step, loop.step(step, batch)))
-        on_step(telemetry[-1])
-    return tuple(telemetry)
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from peft import PeftConfig, PeftModel
 
 
 @final
-class _Loop:
-    """What lasts from step to step: networks, optimizers, random generators."""
+class PPOTrainer:
+    """Trains a causal language model with PPO; docs/ppo.md has an example.
+
+    The same seed on the same machine with the same number of threads gives the same telemetry, but for times and
+    memory. No global random state is used.
+
+    Args:
+        model: The actor: a model or PEFT model, which is trained in place; or a folder, hub id `owner/name@revision`
+            or `testbed://distilled`, loaded in fp32. No code of a checkpoint is run.
+        reward_funcs: What pays: a callable with TRL's signature (sync or async), a sequence-classification model with
+            one output, where one is, a list of these, or a mapping of names to them.
+        args: The settings; None: PPOConfig().
+        train_dataset: A datasets.Dataset, or rows, with a column `prompt` of text or conversations. The other columns
+            reach the reward functions.
+        processing_class: The tokenizer; None: the one beside the model.
+        reward_weights: One for each reward, in order or by name; None: 1 for all. The score is their weighted sum.
+        reward_processing_classes: Tokenizers of reward models, one for each reward; None: the one beside the model.
+        value_model: The critic to start from, of the kind of a reward model; None: `args.critic`, and where that is
+            None too, a copy of the actor under a new head. A reward model that is used here is copied.
+        ref_model: The policy that the KL is measured from; None: the actor as it is at first.
+        peft_config: Trains an adapter in place of the actor's weights; None: `args.lora`.
+        probes: Further policies to which the KL is reported, by name: models, or where they are.
+        callbacks: transformers.TrainerCallback objects or classes.
+
+    Raises:
+        UserError: Some part breaks a rule; the message says which, the value, and what to do.
+    """
 
     def __init__(
         self,
-        networks: Networks,
-        tokenizer: PreTrainedTokenizerBase,
-        settings: PPOSettings,
-        rewards: Rewards,
-        seed: int,
+        model: PreTrainedModel | PeftModel | str,
+        reward_funcs: RewardFunctions,
+        args: PPOConfig | None = None,
+        train_dataset: Dataset | Sequence[Mapping[str, Any]] | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        *,
+        reward_weights: Sequence[float] | Mapping[str, float] | None = None,
+        reward_processing_classes: Tokenizers = None,
+        value_model: PreTrainedModel | str | None = None,
+        ref_model: PreTrainedModel | str | None = None,
+        peft_config: PeftConfig | None = None,
+        probes: Mapping[str, PreTrainedModel | str] | None = None,
+        callbacks: Sequence[TrainerCallback | type[TrainerCallback]] | None = None,
     ) -> None:
-        self.networks, self.tokenizer, self.settings, self.rewards = networks, tokenizer, settings, rewards
-        self.ends = eos_ids(networks.actor, tokenizer)
-        self.hidden = {*self.ends, *([] if tokenizer.pad_token_id is None else [int(tokenizer.pad_token_id)])}
-        self.sampling = _generator(seed, "sampling")
-        self.updater = Updater(networks, settings, _generator(seed, "minibatches"))
-
-    def step(self, step: int, batch: PromptBatch) -> dict[str, float]:
-        """One batch: rollout, scoring, training; returns its metrics."""
-        clock = [time.perf_counter()]
-        rollout, completions = self._rollout(batch)
-        clock.append(time.perf_counter())
-        texts = completion_texts(self.tokenizer, completions, self.hidden)
-        scored = self.rewards.score(batch, texts, completions, rollout.ended.tolist(), step=step)
-        scores = torch.tensor(scored.total, device=rollout.input_ids.device)
-        experience = experience_of(rollout, judge(self.networks, rollout, self.settings), scores, self.settings)
-        clock.append(time.perf_counter())
-        learned = self.updater.update(experience, step=step)
-        clock.append(time.perf_counter())
-        return {
-            **describe(experience),
-            **learned,
-            **{f"rewards/{name}/mean": mean for name, mean in scored.means.items()},
-            "episode": float(step * self.settings.batch_size),
-            "lr": self.settings.actor_learning_rate,
-            **timings(clock, int(rollout.lengths.sum())),
-        }
-
-    def _rollout(self, batch: PromptBatch) -> tuple[Rollout, list[list[int]]]:
-        samples = sample(
-            self.networks.actor,
-            batch.token_ids,
-            max_new_tokens=self.settings.max_new_tokens,
-            temperature=self.settings.temperature,
-            eos_token_ids=self.ends,
-            generator=self.sampling,
+        self.args = args = PPOConfig() if args is None else args
+        self.processing_class = tokenizer_of(model, processing_class)
+        processes = _processes(args)
+        device = processes.device(device_of(args.device))
+        batches = self._batches(train_dataset)
+        rewards = make_rewards(reward_funcs, device, weights=reward_weights, tokenizers=reward_processing_classes)
+        rewards.check(batches[0].columns)
+        model = causal(model, "model") if isinstance(model, str) else model
+        actor, _ = opened(model)
+        check_vocabulary(actor, self.processing_class)
+        paying = [source.model for source in rewards.sources.values() if isinstance(source, ModelReward)]
+        self.networks = make_networks(
+            model,
+            critic_of(actor, value_model, device, [actor, *paying]),
+            args,
+            device=device,
+            longest=max(len(ids) for batch in batches for ids in batch.token_ids) + args.max_new_tokens,
+            reference=_reference(ref_model, actor),
+            probes={name: causal(p, f"probes[{name!r}]", actor.dtype) for name, p in (probes or {}).items()},
+            peft_config=peft_config,
+            seed=args.seed,
         )
-        return Rollout.of(batch.token_ids, samples), samples.completions()
+        self._training = Training(
+            self.networks,
+            self.processing_class,
+            args,
+            rewards,
+            batches,
+            self._engine(),
+            processes,
+            seed=args.seed,
+            folder=None if args.output_dir is None else Path(args.output_dir),
+        )
+        self._events = Events(callbacks or (), args, self.model, self.processing_class, rewards.trainer_state)
+
+    @property
+    def model(self) -> PreTrainedModel | PeftModel:
+        """The actor, with its adapter if there is one."""
+        return self.networks.adapter or self.networks.whole
+
+    def train(self, resume_from_checkpoint: bool | str | None = None) -> tuple[StepTelemetry, ...]:
+        """Trains to the last step, or until a callback asks to stop.
+
+        Args:
+            resume_from_checkpoint: True: go on from the newest checkpoint in `args.output_dir`, if there is one; a
+                folder: from the newest of the run whose `output_dir` it is.
+
+        Returns:
+            The telemetry of every step.
+
+        Raises:
+            UserError: A reward function broke a rule; a checkpoint is of other settings, prompts or models.
+            DivergenceError: A reward, loss or gradient is not finite; the batch is kept in `args.output_dir`.
+        """
+        for _ in self.steps(resume_from_checkpoint):
+            pass
+        return tuple(self._training.done)
+
+    def steps(self, resume_from_checkpoint: bool | str | None = None) -> Generator[StepTelemetry, None, None]:
+        """The same, one step each time it is asked for the next; closing it ends the training."""
+        training, events = self._training, self._events
+        events.state.max_steps = len(training.batches)
+        events.state.is_world_process_zero = events.state.is_local_process_zero = training.processes.first
+        try:
+            restored = self._restored(resume_from_checkpoint)
+            events.begin(restored)
+            yield from restored
+            steps = training.steps()
+            while len(training.done) < len(training.batches) and not self._any(events.control.should_training_stop):
+                events.begin_step()
+                record = next(steps)
+                events.end_step(record)
+                if self._any(events.control.should_save):
+                    training.keep()
+                if training.kept == record.step:
+                    events.fire("on_save")
+                yield record
+        finally:
+            training.rewards.close()
+            training.engine.close()
+        self.networks.collect()
+        events.fire("on_train_end")
+
+    def _restored(self, resume: bool | str | None) -> tuple[StepTelemetry, ...]:
+        """The steps of the checkpoint that is gone on from, if that is asked for and nothing is done yet."""
+        if not resume or self._training.done:
+            return ()
+        folder = resume if isinstance(resume, str) else self.args.output_dir
+        if folder is None:
+            raise UserError("resume_from_checkpoint=True goes on in args.output_dir; it is None; name the folder")
+        restored = self._training.restore(Path(folder))
+        if isinstance(resume, str) and not restored:
+            raise UserError(f"resume_from_checkpoint is the output_dir of a run with checkpoints; {resume!r} has none")
+        return restored
+
+    def _any(self, wish: bool) -> bool:
+        """Whether a callback of any process wants it: all must do the same."""
+        return any(self._training.processes.gather(lambda: wish))
+
+    def save_model(self, output_dir: str | Path) -> None:
+        """Writes the model (of an adapter, the adapter alone) as safetensors, and the tokenizer.
+
+        Of several processes all call it, and the first writes.
+        """
+        self.networks.collect()
+        if self._training.processes.first:
+            self.model.save_pretrained(str(output_dir))
+            self.processing_class.save_pretrained(output_dir)
+
+    def _batches(self, train_dataset: Any) -> list[PromptBatch]:
+        args = self.args
+        return prompt_batches(
+            rows_of(train_dataset),
+            self.processing_class,
+            column="prompt",
+            steps=args.steps,
+            batch_size=args.batch_size,
+            num_generations=args.num_generations,
+            max_prompt_tokens=args.max_prompt_tokens,
+            seed=args.seed,
+        )
+
+    def _engine(self) -> RolloutEngine:
+        actor, args = self.networks.whole, self.args
+        ends = eos_ids(actor, self.processing_class)
+        if args.engine == "hf":
+            return HFEngine(
+                actor,
+                max_new_tokens=args.max_new_tokens,
+                temperature=args.temperature,
+                eos_token_ids=ends,
+                static_cache=args.static_cache,
+            )
+        from accelerate import Accelerator  # type: ignore[import-untyped]
+
+        from bai_sweep.ppo.rollouts._vllm import VLLMEngine
+
+        return VLLMEngine(
+            self.networks.adapter or actor,
+            self.processing_class,
+            Accelerator(),
+            args.vllm,
+            max_new_tokens=args.max_new_tokens,
+            temperature=args.temperature,
+            eos_token_ids=ends,
+        )
 
 
-def _generator(seed: int, purpose: str) -> torch.Generator:
-    """A random stream of its own for each purpose, so that changing one leaves the others as they were."""
-    return torch.Generator().manual_seed(random.Random(f"{seed}/{purpose}").getrandbits(63))
+def _processes(args: PPOConfig) -> Processes:
+    processes = Processes.join()
+    if processes.count == 1 < args.num_processes:
+        raise UserError(
+            f"PPOTrainer starts no processes itself; got num_processes={args.num_processes} in one process; start "
+            f"your script with `accelerate launch --num_processes {args.num_processes}`"
+        )
+    processes.check(args)
+    return processes
+
+
+def _reference(ref_model: PreTrainedModel | str | None, actor: PreTrainedModel) -> PreTrainedModel | None:
+    if ref_model is None:
+        return None
+    reference = causal(ref_model, "ref_model")
+    if shares_weights(reference, actor):
+        raise UserError(
+            "ref_model stays as it is while model learns; these share weights; pass None to measure from the model as "
+            "it is at first, or load it a second time"
+        )
+    return reference

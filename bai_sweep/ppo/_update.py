@@ -7,98 +7,143 @@ from collections.abc import Mapping
 from typing import final
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from bai_sweep.config import PPOSettings
+from bai_sweep.ppo._errors import DivergenceError
 from bai_sweep.ppo._experience import Experience
-from bai_sweep.ppo._math import policy_loss, value_loss
-from bai_sweep.ppo._networks import Networks
-from bai_sweep.records import UserError
-
-
-class DivergenceError(UserError):
-    """Training left the finite numbers; the message names the step and the quantity."""
+from bai_sweep.ppo._objective import RATIO_MAX, Figures, Weights, actor_loss, critic_loss, figure_names
+from bai_sweep.ppo.formulas import learning_rate_factor
+from bai_sweep.ppo.networks import Networks
+from bai_sweep.ppo.processes import Processes
 
 
 @final
 class Updater:
-    """Holds the two optimizers: AdamW without weight decay, a constant learning rate each."""
+    """Holds the optimizer: AdamW over actor and critic, each with its own learning rate and gradient norm."""
 
-    def __init__(self, networks: Networks, settings: PPOSettings, generator: torch.Generator) -> None:
-        self.networks, self.settings, self.generator = networks, settings, generator
-        self.actor_optimizer = self._optimizer(networks.actor, settings.actor_learning_rate)
-        self.critic_optimizer = self._optimizer(networks.critic, settings.critic_learning_rate)
-
-    def _optimizer(self, network: nn.Module, learning_rate: float) -> torch.optim.AdamW:
-        return torch.optim.AdamW(
-            network.parameters(), lr=learning_rate, betas=self.settings.adam_betas, weight_decay=0.0, fused=True
+    def __init__(
+        self, networks: Networks, settings: PPOSettings, generator: torch.Generator, processes: Processes
+    ) -> None:
+        self.networks, self.settings, self.generator, self.processes = networks, settings, generator, processes
+        groups = [
+            {"params": networks.actor_parameters(), "lr": settings.actor_learning_rate},
+            {"params": networks.critic_parameters(), "lr": settings.critic_learning_rate},
+        ]
+        self.optimizer = torch.optim.AdamW(
+            groups, betas=settings.adam_betas, weight_decay=settings.weight_decay, fused=True
         )
 
     def update(self, experience: Experience, *, step: int) -> dict[str, float]:
-        """`ppo_epochs` passes over the batch in random minibatches, one step of each optimizer a minibatch.
+        """`ppo_epochs` passes over the batch in random minibatches, one optimizer step a minibatch.
+
+        In the first `critic_warmup_steps` steps the critic alone is trained, and no figure of the policy is given.
+        Their rollouts are not used again: each step learns from its own only. A minibatch without a token to learn
+        from (all cut off, under `mask_truncated`) is passed over.
 
         Returns:
-            The means over all minibatches of losses, ratio, clip fraction, approximate KL and gradient norms.
+            The means over the minibatches of losses, ratio, clip fractions, approximate KL and gradient norms (of
+            `val/ratio_max` the largest), and the learning rates.
 
         Raises:
             DivergenceError: A loss or a gradient is not finite.
         """
-        rows = len(experience.scores)
+        rates = self._set_learning_rates(step)
+        policy = step > self.settings.critic_warmup_steps
         seen = []
         for _ in range(self.settings.ppo_epochs):
-            order = torch.randperm(rows, generator=self.generator).to(experience.scores.device)
+            order = torch.randperm(len(experience.scores), generator=self.generator).to(experience.scores.device)
             for chosen in torch.split(order, self.settings.minibatch_size):
-                seen.append(self._minibatch(experience, chosen, step))
-        return {name: math.fsum(figures[name] for figures in seen) / len(seen) for name in seen[0]}
+                learnable = chosen[experience.learned[chosen].any(dim=1)]
+                if len(learnable):
+                    seen.append(self._minibatch(experience, chosen, learnable, step=step, policy=policy))
+        means = {name: math.fsum(figures[name] for figures in seen) / len(seen) for name in (seen[0] if seen else ())}
+        if RATIO_MAX in means:
+            means[RATIO_MAX] = max(figures[RATIO_MAX] for figures in seen)
+        return means | rates
 
-    def _minibatch(self, experience: Experience, rows: Int[Tensor, " chosen"], step: int) -> dict[str, float]:
-        figures = self._losses(experience, rows)
-        self._finite(figures, step)
-        norms = {
-            "grad_norm/actor": self._apply(self.actor_optimizer, self.networks.actor),
-            "grad_norm/critic": self._apply(self.critic_optimizer, self.networks.critic),
-        }
-        self._finite(norms, step)
-        return figures | norms
+    def _set_learning_rates(self, step: int) -> dict[str, float]:
+        """The schedules of both networks; the actor's begins once the critic is warm."""
+        warmup = self.settings.critic_warmup_steps
+        actor = learning_rate_factor(self.settings, step - warmup, self.settings.steps - warmup)
+        critic = learning_rate_factor(self.settings, step, self.settings.steps)
+        rates = (self.settings.actor_learning_rate * actor, self.settings.critic_learning_rate * critic)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        return {"lr": 0.0 if step <= warmup else rates[0], "lr/critic": rates[1]}
 
-    def _losses(self, experience: Experience, rows: Int[Tensor, " chosen"]) -> dict[str, float]:
-        """Forward and backward of both networks over the response tokens of some rows."""
-        settings, mask = self.settings, experience.rollout.mask[rows]
-        old, advantages, old_values, returns = (
-            column[rows][mask]
-            for column in (
-                experience.judgement.logprobs,
-                experience.advantages,
-                experience.judgement.values,
-                experience.returns,
-            )
-        )
-        tokens = experience.rollout.response_tokens(rows)
+    def _minibatch(
+        self,
+        experience: Experience,
+        rows: Int[Tensor, " chosen"],
+        learnable: Int[Tensor, " some"],
+        *,
+        step: int,
+        policy: bool,
+    ) -> dict[str, float]:
+        """One optimizer step; actor and its figures are left out in the critic's warm-up."""
+        weights = Weights.of(experience, rows, self.settings)
+        figures = self._losses(experience, learnable, weights, policy=policy) | self._clip(policy=policy)
+        # The only time that the host waits for what a GPU has computed.
+        values = torch.stack([value.double() for value in figures.values()]).tolist()
+        named = dict(zip(figures, values, strict=True))
+        self._check_finite(named, step)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return named
+
+    def _losses(
+        self, experience: Experience, rows: Int[Tensor, " some"], weights: Weights, *, policy: bool
+    ) -> Figures:
+        """Forward and backward over the response tokens of some rows, shared among the processes."""
+        # Every count-th of the rows by length, so that the shares are alike.
+        order = rows[experience.rollout.totals[rows].argsort(descending=True, stable=True)]
+        mine = order[self.processes.rank :: self.processes.count]
+        names = figure_names(self.settings, policy=policy)
+        sums = torch.zeros(len(names), dtype=torch.float64, device=rows.device)
+        largest = torch.zeros((), device=rows.device)
+        groups = experience.rollout.by_length(mine, self.settings.micro_batch_tokens)
+        for chosen, counts in self.networks.passes(groups, rows[:1], self.processes):
+            part = self._one_pass(experience, chosen, weights if counts else weights.nothing(), policy=policy)
+            sums += torch.stack([part[name].double() for name in names])
+            largest = torch.maximum(largest, part.get(RATIO_MAX, largest))
+        self.processes.sum(sums)
+        self.processes.max(largest)
+        self.processes.sum_gradients([p for group in self._trained(policy=policy).values() for p in group])
+        return dict(zip(names, sums, strict=True)) | ({RATIO_MAX: largest} if policy else {})
+
+    def _one_pass(
+        self, experience: Experience, rows: Int[Tensor, " chosen"], weights: Weights, *, policy: bool
+    ) -> Figures:
+        """One forward and backward pass; the figures are these rows' share of the minibatch's."""
+        settings = self.settings
+        tokens, places = experience.rollout.response_tokens(rows)
         with self.networks.computing():
-            logprobs = self.networks.policy.score(*tokens, temperature=settings.temperature).logprobs
-            values = self.networks.critic(tokens.input_ids, tokens.rows, tokens.positions)
-        policy = policy_loss(logprobs, old, advantages, settings.clip_range)
-        value = value_loss(values, old_values, returns, settings.clip_range_value)
-        torch.autograd.backward([policy.loss, value])
-        return {
-            "loss/policy_avg": float(policy.loss.detach()),
-            "loss/value_avg": float(value.detach()),
-            "policy/approxkl_avg": float(policy.approx_kl),
-            "policy/clipfrac_avg": float(policy.clip_fraction),
-            "val/ratio": float(policy.ratio),
-        }
+            scores, values = self.networks.module(
+                tokens, settings.temperature, entropy=settings.entropy_coef != 0.0, policy=policy
+            )
+        loss, figures = critic_loss(values, experience, weights, places, settings)
+        if scores is not None:
+            actor, of_actor = actor_loss(scores, experience, weights, places, settings)
+            loss, figures = loss + actor, figures | of_actor
+        loss.backward()  # type: ignore[no-untyped-call]
+        return figures
 
-    def _apply(self, optimizer: torch.optim.Optimizer, network: nn.Module) -> float:
-        """Clips the gradient's norm, takes a step unless the norm is not finite, and returns the norm before."""
-        norm = float(nn.utils.clip_grad_norm_(network.parameters(), self.settings.max_grad_norm))
-        if math.isfinite(norm):
-            optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return norm
+    def _trained(self, *, policy: bool) -> dict[str, list[nn.Parameter]]:
+        actor, critic = (group["params"] for group in self.optimizer.param_groups)
+        return {"actor": actor, "critic": critic} if policy else {"critic": critic}
+
+    def _clip(self, *, policy: bool) -> dict[str, Float[Tensor, ""]]:
+        """Clips the gradient norm of each trained network, and returns the norms before."""
+        limit = self.settings.max_grad_norm
+        trained = self._trained(policy=policy).items()
+        norms = {f"grad_norm/{name}": nn.utils.clip_grad_norm_(group, limit) for name, group in trained}
+        return {name: norm.full_tensor() if isinstance(norm, DTensor) else norm for name, norm in norms.items()}
 
     @staticmethod
-    def _finite(figures: Mapping[str, float], step: int) -> None:
+    def _check_finite(figures: Mapping[str, float], step: int) -> None:
         bad = {name: value for name, value in figures.items() if not math.isfinite(value)}
         if bad:
             what = ", ".join(f"{name} = {value}" for name, value in bad.items())

@@ -44,9 +44,9 @@ def results(folder: Path) -> dict[int, dict[str, Any]]:
 
 
 def untimed(result: dict[str, Any]) -> list[dict[str, float]]:
-    """The telemetry without what a clock measured."""
-    clocks = ("seconds/", "tokens_per_second/")
-    return [{k: v for k, v in step["metrics"].items() if not k.startswith(clocks)} for step in result["telemetry"]]
+    """The telemetry without what measures the machine."""
+    machine = ("seconds/", "tokens_per_second/", "memory/")
+    return [{k: v for k, v in step["metrics"].items() if not k.startswith(machine)} for step in result["telemetry"]]
 
 
 def wait_until(condition: Any, seconds: float) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from bai_sweep.config import ConfigError, TrialConfig, parse, parse_mapping
+from bai_sweep.config import ConfigError, PPOSettings, TrialConfig, parse, parse_mapping
 from bai_sweep.sources import packaged_dir
 
 CONF = packaged_dir("conf")
@@ -65,7 +65,17 @@ def test_alpha_and_weights_reach_the_actor() -> None:
         ("model.tokenizer=nope", r"tokenizer names one of the models \(base, instruct, distilled\); got 'nope'"),
         ("rl.minibatch_size=5", r"rl.minibatch_size: must divide rl.batch_size; 32 / 5 leaves 2"),
         ("rl.actor_learning_rate=0", r"actor_learning_rate: .*greater than 0"),
-        ("rl.kl_estimator=k9", r"kl_estimator: .*'k1' or 'k3'"),
+        ("rl.kl_estimator=k9", r"kl_estimator: .*'k1', 'k2', 'k3' or 'abs'"),
+        ("rl.clip_range_low=1.5", r"clip_range_low: .*less than or equal to 1"),
+        ("rl.dual_clip=1.0", r"dual_clip: .*greater than 1"),
+        ("rl.importance_cap=0.5", r"importance_cap: .*greater than or equal to 1"),
+        ("rl.overlong_buffer=500", r"rl: overlong_buffer is the last part of max_new_tokens=200; got 500"),
+        ("rl.critic_warmup_steps=50", r"rl: critic_warmup_steps trains no actor, so it is below steps=50; got 50"),
+        ("rl={kl_target: 6.0, kl_horizon: 16}", r"rl: kl_horizon spans a batch at least, batch_size=32; got 16"),
+        ("rl.num_processes=3", r"rl: num_processes=3 share .* evenly; got minibatch_size=8, batch_size=32"),
+        ("rl.num_generations=5", r"rl: batch_size holds whole groups of num_generations=5; got 32"),
+        ("rl.vllm.url=localhost", r"rl.vllm.url: .*http"),
+        ("rl.engine=sglang", r"rl.engine: .*'hf' or 'vllm'"),
         ("+rl.foo=1", r"rl.foo: there is no such key"),
         ("+nonsense=1", r"nonsense: there is no such key"),
         ("seed=abc", r"seed: .*integer"),
@@ -80,6 +90,22 @@ def test_alpha_and_weights_reach_the_actor() -> None:
 def test_a_bad_value_is_named(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parsed(override)
+
+
+def test_groups_of_one_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"num_generations=1 leaves nothing to compare"):
+        parsed("rl=grpo", "rl.num_generations=1")
+
+
+def test_the_presets_are_what_their_papers_say() -> None:
+    vc_ppo, vapo = parsed("rl=vc_ppo").rl, parsed("rl=vapo").rl
+
+    assert isinstance(vc_ppo, PPOSettings)
+    assert isinstance(vapo, PPOSettings)
+    assert (vc_ppo.gae_lambda, vc_ppo.gae_lambda_critic, vc_ppo.critic_warmup_steps) == (0.95, 1.0, 5)
+    assert (vapo.gae_length_alpha, vapo.gae_lambda_critic, vapo.critic_warmup_steps) == (1.0, 1.0, 5)
+    assert (vapo.clip_range_low, vapo.clip_range_high, vapo.loss_aggregation) == (0.2, 0.28, "token")
+    assert (vapo.positive_nll_coef, vapo.kl_coef, vapo.num_generations) == (0.1, 0.0, 4)
 
 
 def test_models_that_are_not_named_are_asked_for() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,66 @@ def test_logprobs_are_those_of_the_full_forward_pass(
         expected = (logits / temperature).log_softmax(-1)[torch.arange(len(tokens)), tokens]
         torch.testing.assert_close(logprobs[: len(tokens)], expected, atol=3e-5, rtol=0)
         assert (logprobs[len(tokens) :] == 0).all()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_static_cache_gives_the_same_tokens_in_few_shapes(
+    model: LlamaForCausalLM, prompts: list[list[int]], temperature: float, attention: str
+) -> None:
+    shapes: list[tuple[torch.Size, ...]] = []
+
+    def note(_: torch.nn.Module, __: object, fed: dict[str, torch.Tensor]) -> None:
+        shapes.append(tuple(fed[name].shape for name in ("input_ids", "position_ids", "attention_mask")))
+
+    draw = {"max_new_tokens": 30, "temperature": temperature, "eos_token_ids": ENDS}
+    model.set_attn_implementation(attention)
+    dynamic = sample(model, prompts, generator=generator(), **draw)
+    hook = model.register_forward_pre_hook(note, with_kwargs=True)
+    fixed = sample(model, prompts, generator=generator(), static_cache=True, **draw)
+    hook.remove()
+    model.set_attn_implementation("sdpa")
+    assert fixed.completions() == dynamic.completions()
+    torch.testing.assert_close(fixed.logprobs, dynamic.logprobs, atol=3e-5, rtol=0)
+    assert torch.equal(fixed.ended, dynamic.ended)
+    capacity = max(map(len, prompts)) + 30
+    decoding = list(dict.fromkeys(shapes[1:]))
+    assert len(decoding) > 1, "the seed should end half the rows before the last"
+    assert decoding == [((n, 1), (n, 1), (n, 1, 1, capacity)) for n in [11, 6, 3, 2, 1][: len(decoding)]]
+
+
+def test_a_static_cache_holds_the_fp32_keys_and_bf16_values_of_autocast(
+    model: LlamaForCausalLM, prompts: list[list[int]]
+) -> None:
+    draw = {"max_new_tokens": 12, "temperature": 0.0, "eos_token_ids": ENDS}
+    with torch.autocast("cpu", torch.bfloat16):
+        dynamic, fixed = (sample(model, prompts, static_cache=static, **draw) for static in (False, True))
+    same = [a == b for a, b in zip(dynamic.completions(), fixed.completions(), strict=True)]
+    assert sum(same) >= len(same) - 1, "rounding may turn one row"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in the modules its compiler imports
+def test_a_compiled_model_samples_the_same_tokens(model: LlamaForCausalLM, prompts: list[list[int]]) -> None:
+    draw = {"max_new_tokens": 8, "temperature": 1.0, "eos_token_ids": []}
+    plain = sample(model, prompts, generator=generator(), **draw)
+    compiled = copy.deepcopy(model)
+    compiled.compile(dynamic=False)
+    torch._dynamo.utils.counters.clear()
+    got = sample(compiled, prompts, generator=generator(), static_cache=True, **draw)
+    assert got.completions() == plain.completions()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2, "one for the prompts, one for every token"
+
+
+def test_models_without_plain_attention_refuse_a_static_cache(prompts: list[list[int]]) -> None:
+    sizes = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sliding = Gemma2ForCausalLM(Gemma2Config(num_key_value_heads=1, head_dim=8, intermediate_size=32, **sizes))
+    alibi = AutoModelForCausalLM.from_config(FalconConfig(alibi=True, **sizes))
+    draw = {"max_new_tokens": 3, "temperature": 0.0, "eos_token_ids": [], "static_cache": True}
+    with pytest.raises(ValueError, match="needs full attention in every layer; 'gemma2' has another kind"):
+        sample(sliding, prompts, **draw)
+    with pytest.raises(ValueError, match="needs sdpa or eager attention without ALiBi"):
+        sample(alibi, prompts, **draw)
 
 
 def test_rows_end_at_their_first_eos(model: LlamaForCausalLM, prompts: list[list[int]]) -> None:

@@ -19,7 +19,14 @@ from bai_sweep.records import UserError
 from tests.tiny import save_tiny_model
 
 SCALE = PPOScale(
-    actor_learning_rate=1e-4, critic_learning_rate=1e-4, steps=1, batch_size=1, minibatch_size=1, max_new_tokens=1
+    actor_learning_rate=1e-4,
+    critic_learning_rate=1e-4,
+    steps=1,
+    batch_size=1,
+    minibatch_size=1,
+    max_new_tokens=1,
+    critic_warmup_steps=0,
+    gae_length_alpha=1.0,
 )
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from bai_sweep.config import PPOSettings, RewardConfig
+from bai_sweep.ppo.networks import Networks, make_critic, make_networks
+from bai_sweep.ppo.processes import Processes
+from bai_sweep.sources import packaged_dir
 
 VOCABULARY = [
     "<pad>",
@@ -69,7 +76,7 @@ def tiny_config(**changes: Any) -> LlamaConfig:
     return LlamaConfig(**(settings | changes))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_model() -> Callable[..., LlamaForCausalLM]:
     def make(seed: int = 0, **changes: Any) -> LlamaForCausalLM:
         torch.manual_seed(seed)
@@ -87,35 +94,59 @@ def reward_model(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> str:
     return str(tmp_path / "rm")
 
 
-@pytest.fixture
+SMALL: dict[str, Any] = {
+    "steps": 3,
+    "batch_size": 8,
+    "minibatch_size": 4,
+    "actor_learning_rate": 1e-3,
+    "critic_learning_rate": 1e-3,
+    "critic": None,
+    "max_new_tokens": 12,
+    "max_prompt_tokens": 16,
+    "precision": "fp32",
+    "checkpoint_steps": 0,
+}
+"""What the tests change of every preset in conf/rl/."""
+
+
+@cache
+def preset(name: str) -> dict[str, Any]:
+    """conf/rl/<name>.yaml as it ships, composed with the testbed's values."""
+    with initialize_config_dir(str(packaged_dir("conf")), version_base="1.3"):
+        cfg = compose("config", overrides=[f"rl={name}"])
+    return cast("dict[str, Any]", OmegaConf.to_container(cfg.rl, resolve=True))
+
+
+@pytest.fixture(scope="session")
 def make_settings() -> Callable[..., PPOSettings]:
-    def make(**changes: Any) -> PPOSettings:
-        settings: dict[str, Any] = {
-            "kind": "ppo",
-            "name": "ppo",
-            "steps": 3,
-            "batch_size": 8,
-            "minibatch_size": 4,
-            "ppo_epochs": 1,
-            "actor_learning_rate": 1e-3,
-            "critic_learning_rate": 1e-3,
-            "adam_betas": (0.9, 0.95),
-            "max_grad_norm": 1.0,
-            "clip_range": 0.2,
-            "clip_range_value": 0.2,
-            "gamma": 1.0,
-            "gae_lambda": 0.95,
-            "kl_coef": 0.02,
-            "kl_estimator": "k1",
-            "whiten_advantages": True,
-            "critic": None,
-            "temperature": 1.0,
-            "max_new_tokens": 12,
-            "max_prompt_tokens": 16,
-            "missing_eos_penalty": 0.0,
-            "precision": "fp32",
-        }
-        return PPOSettings(**(settings | changes))
+    """conf/rl/ppo.yaml, or another preset, made small, with changes."""
+
+    def make(rl: str = "ppo", **changes: Any) -> PPOSettings:
+        return PPOSettings.model_validate(preset(rl) | SMALL | changes)
+
+    return make
+
+
+@pytest.fixture
+def alone() -> Processes:
+    """A run of one process."""
+    return Processes()
+
+
+@pytest.fixture(scope="session")
+def networks_of(make_model: Callable[..., LlamaForCausalLM]) -> Callable[..., Networks]:
+    """Networks around a tiny model, whose critic has a head that is not 0."""
+
+    def make(settings: PPOSettings, *, longest: int = 24, moved: float = 0.0, **model: Any) -> Networks:
+        actor, cpu = make_model(**({"initializer_range": 0.3} | model)), torch.device("cpu")
+        reference = copy.deepcopy(actor)
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for parameter in actor.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=moved)
+        critic = make_critic(actor, None, cpu)
+        critic.head.weight.data.normal_()
+        return make_networks(actor, critic, settings, device=cpu, longest=longest, reference=reference)
 
     return make
 

@@ -23,7 +23,7 @@ def function(name: str) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("name", ["tests.unit.ppo.rewards:share_of_a", "trl.rewards:accuracy_reward"])
 def test_what_can_run_passes(make_settings: Make, make_reward: Make, reward_model: str, name: str) -> None:
     functions = function(name) | {"model": {"model": reward_model, "weight": 1.0}}
-    check(make_settings(critic=reward_model), make_reward(functions=functions))
+    check(make_settings(critic=reward_model), make_reward([{"prompt": "a", "solution": "1"}], functions=functions))
     check(make_settings(), make_reward(source="testbed"))
 
 
@@ -33,6 +33,7 @@ def test_what_can_run_passes(make_settings: Make, make_reward: Make, reward_mode
         ("tests.unit.ppo.rewards:missing", "'tests.unit.ppo.rewards' has no attribute 'missing'"),
         ("no_such_module:f", "No module named 'no_such_module'"),
         ("tests.unit.ppo.rewards:calls", "callable; 'tests.unit.ppo.rewards:calls' is of type list"),
+        ("os:getenv", r"'os:getenv' does not take prompts, completions, completion_ids, answer; add \*\*kwargs"),
     ],
 )
 def test_bad_functions(make_settings: Make, make_reward: Make, name: str, message: str) -> None:
@@ -62,6 +63,34 @@ def test_bad_prompt_files(make_settings: Make, make_reward: Make, tmp_path: Path
     with pytest.raises(UserError, match="has question; got 'prompt'"):
         check(make_settings(), make_reward(source=file))
     check(make_settings(), make_reward(source=file, column="question"))
+
+
+def test_functions_are_compared_with_the_datasets_columns(make_settings: Make, make_reward: Make) -> None:
+    accuracy = function("trl.rewards:accuracy_reward")
+    with pytest.raises(UserError, match=r"columns \(answer\).*'trl.rewards:accuracy_reward' needs solution too"):
+        check(make_settings(), make_reward(functions=accuracy))
+    rows = [{"prompt": "a", "solution": "1"}]
+    check(make_settings(), make_reward(rows, functions=accuracy))
+    check(make_settings(), make_reward(functions=accuracy, source="not/downloaded"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"engine": "vllm"}, r"rl.engine=vllm needs the package vllm.*'bai-sweep\[vllm\]'"),
+        (
+            {"lora": {"r": 2, "alpha": 4, "target_modules": "all-linear"}},
+            r"rl.lora needs the package peft.*'bai-sweep\[lora\]'",
+        ),
+    ],
+)
+def test_packages_that_settings_need(
+    make_settings: Make, make_reward: Make, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr("bai_sweep.ppo._check.find_spec", lambda _: None)
+    with pytest.raises(UserError, match=message):
+        check(make_settings(**changes), make_reward())
+    check(make_settings(), make_reward())
 
 
 def test_models_of_another_kind(make_settings: Make, make_reward: Make, tmp_path: Path) -> None:

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from transformers import LlamaForCausalLM
 
 from bai_sweep.config import PPOSettings
 from bai_sweep.generation import Samples, sample
 from bai_sweep.ppo._experience import experience_of, judge
-from bai_sweep.ppo._networks import Networks
-from bai_sweep.ppo._rollout import Rollout
-from bai_sweep.ppo._telemetry import describe
+from bai_sweep.ppo.networks import Networks
+from bai_sweep.ppo.processes import Processes
+from bai_sweep.ppo.rollouts import Rollout
 
 PROMPTS = [[8, 9, 10], [11], [12, 13, 14, 15, 16], [9, 9]]
 Make = Callable[..., Any]
@@ -34,15 +35,10 @@ def collect(model: LlamaForCausalLM, settings: PPOSettings) -> Rollout:
 
 
 @pytest.fixture
-def moved(make_model: Make, make_settings: Make) -> tuple[Networks, PPOSettings, Rollout]:
+def moved(networks_of: Make, make_settings: Make) -> tuple[Networks, PPOSettings, Rollout]:
     """An actor that has moved from its reference, a critic with a head that is not 0, and a rollout."""
     settings = make_settings(temperature=0.8, batch_size=4, minibatch_size=2, missing_eos_penalty=0.3, kl_coef=0.1)
-    networks = Networks.of(make_model(initializer_range=0.3), settings, torch.device("cpu"), 20)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for parameter in networks.actor.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.02)
-        networks.critic.head.weight.normal_()
+    networks = networks_of(settings, moved=0.02)
     rollout = collect(networks.actor, settings)
     assert 0 < int(rollout.ended.sum()) < len(PROMPTS), "the seed should give both kinds of rows"
     return networks, settings, rollout
@@ -58,23 +54,30 @@ def test_rollouts_join_prompts_and_responses() -> None:
     rollout = Rollout.of([[9, 8, 7], [4]], samples)
     assert rollout.input_ids.tolist() == [[9, 8, 7, 7, 1], [4, 5, 6, 7, 0]]
     assert rollout.mask.tolist() == [[True, True, False], [True, True, True]]
-    tokens = rollout.response_tokens(torch.tensor([1]))
+    assert rollout.responses() == [[7, 1], [5, 6, 7]]
+    tokens, places = rollout.response_tokens(torch.tensor([1]))
     assert tokens.input_ids.tolist() == [[4, 5, 6, 7]]
     assert tokens.positions.tolist() == [0, 1, 2]
     assert tokens.targets.tolist() == [5, 6, 7]
-    assert [group.tolist() for group in rollout.by_length(1)] == [[0], [1]]
+    assert [index.tolist() for index in places] == [[1, 1, 1], [0, 1, 2]]
+    assert [group.tolist() for group in rollout.by_length(torch.tensor([1, 0]), budget=5)] == [[0], [1]]
+    assert rollout.by_length(torch.tensor([], dtype=torch.long), budget=5) == ()
 
 
-def test_judgement_matches_one_row_at_a_time(moved: tuple[Networks, PPOSettings, Rollout]) -> None:
+@pytest.mark.parametrize("budget", [None, 20])
+def test_judgement_matches_one_row_at_a_time(
+    moved: tuple[Networks, PPOSettings, Rollout], alone: Processes, budget: int | None
+) -> None:
     networks, settings, rollout = moved
-    judgement = judge(networks, rollout, settings)
+    judgement = judge(networks, rollout, settings.model_copy(update={"micro_batch_tokens": budget}), alone)
     for i, prompt in enumerate(PROMPTS):
         n = int(rollout.lengths[i])
         row = rollout.input_ids[i : i + 1, : len(prompt) + n]
         where, targets = slice(len(prompt) - 1, len(prompt) - 1 + n), row[0, len(prompt) :]
         with torch.no_grad():
             tables = [
-                m(row).logits[0, where].double() / settings.temperature for m in (networks.actor, networks.reference)
+                m(row).logits[0, where].double() / settings.temperature
+                for m in (networks.actor, networks.reference.model)
             ]
             values = networks.critic.head(networks.critic.backbone(row).last_hidden_state)[0, where, 0]
         policy, reference = (t.log_softmax(-1) for t in tables)
@@ -92,13 +95,14 @@ def test_judgement_matches_one_row_at_a_time(moved: tuple[Networks, PPOSettings,
 
 @pytest.mark.parametrize("whiten", [True, False])
 @pytest.mark.parametrize("estimator", ["k1", "k3"])
-def test_experience_against_numpy(moved: tuple[Networks, PPOSettings, Rollout], estimator: str, whiten: bool) -> None:
+def test_experience_against_numpy(
+    moved: tuple[Networks, PPOSettings, Rollout], alone: Processes, estimator: str, whiten: bool
+) -> None:
     networks, settings, rollout = moved
-    settings = settings.model_copy(
-        update={"kl_estimator": estimator, "whiten_advantages": whiten, "gamma": 0.9, "gae_lambda": 0.7}
-    )
-    judgement, scores = judge(networks, rollout, settings), torch.tensor([1.0, -0.5, 2.0, 0.0])
-    experience = experience_of(rollout, judgement, scores, settings)
+    switches = {"kl_estimator": estimator, "whitening": "mean_std" if whiten else "none"}
+    settings = settings.model_copy(update={"gamma": 0.9, "gae_lambda": 0.7, **switches})
+    judgement, scores = judge(networks, rollout, settings, alone), torch.tensor([1.0, -0.5, 2.0, 0.0])
+    experience = experience_of(rollout, judgement, scores, settings, 0.1)
 
     rows, others = [], []
     for i, n in enumerate(rollout.lengths.tolist()):
@@ -121,35 +125,40 @@ def test_experience_against_numpy(moved: tuple[Networks, PPOSettings, Rollout], 
     assert not experience.advantages[~rollout.mask].any()
 
 
-def test_telemetry_of_a_batch(moved: tuple[Networks, PPOSettings, Rollout]) -> None:
+def test_a_cut_off_response_is_judged_but_not_learned_from(
+    moved: tuple[Networks, PPOSettings, Rollout], alone: Processes
+) -> None:
     networks, settings, rollout = moved
-    judgement, scores = judge(networks, rollout, settings), torch.tensor([1.0, -0.5, 2.0, 0.0])
-    figures = describe(experience_of(rollout, judgement, scores, settings))
-    difference = (judgement.logprobs - judgement.reference).double()
-    k3 = (torch.exp(-difference) - 1 + difference) * rollout.mask
-    lengths, ended = rollout.lengths.numpy(), rollout.ended.numpy()
-    expected = {
-        "objective/kl": difference.sum(1).mean().item(),
-        "objective/kl_k3": k3.sum(1).mean().item(),
-        "objective/entropy": judgement.entropies.double().sum(1).mean().item(),
-        "objective/scores": 0.625,
-        "objective/scores_std": np.std([1.0, -0.5, 2.0, 0.0], ddof=1),
-        "objective/non_score_reward": -0.1 * difference.sum(1).mean().item() - 0.3 * (~ended).mean(),
-        "completions/mean_length": lengths.mean(),
-        "completions/min_length": lengths.min(),
-        "completions/max_length": lengths.max(),
-        "completions/clipped_ratio": (~ended).mean(),
-        "completions/mean_terminated_length": lengths[ended].mean(),
-    }
-    assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-5)
-    total = figures["objective/scores"] + figures["objective/non_score_reward"]
-    assert figures["objective/rlhf_reward"] == pytest.approx(total, abs=1e-12)
+    settings = settings.model_copy(update={"mask_truncated": True})
+    scores = torch.tensor([1.0, -0.5, 2.0, 0.0])
+    experience = experience_of(rollout, judge(networks, rollout, settings, alone), scores, settings, 0.1)
+    assert torch.equal(experience.learned, rollout.mask & rollout.ended[:, None])
+    whitened = experience.advantages[experience.learned].double().numpy()
+    assert whitened.mean() == pytest.approx(0.0, abs=1e-6)
+    assert whitened.std(ddof=1) == pytest.approx(1.0, abs=1e-5)
+    assert not experience.advantages[~experience.learned].any()
+    assert experience.returns[rollout.mask & ~experience.learned].abs().min() > 0
 
 
-def test_attention_is_given_back_as_it_was(make_model: Make, make_settings: Make) -> None:
-    model = make_model()
-    networks = Networks.of(model, make_settings(), torch.device("cpu"), 20)
-    before = model.config._attn_implementation
+def test_the_controllers_coefficient_is_what_counts(
+    moved: tuple[Networks, PPOSettings, Rollout], alone: Processes
+) -> None:
+    networks, settings, rollout = moved
+    judgement, scores = judge(networks, rollout, settings, alone), torch.zeros(4)
+    k1 = (judgement.logprobs - judgement.reference).double().sum(1)
+    for coef in (0.0, 0.4):
+        others = experience_of(rollout, judgement, scores, settings, coef).non_score_rewards.double()
+        torch.testing.assert_close(others, -coef * k1 - 0.3 * ~rollout.ended, atol=1e-6, rtol=0)
+
+
+def test_attention_is_given_back_as_it_was(networks_of: Make, make_settings: Make) -> None:
+    networks = networks_of(make_settings())
+    before = networks.actor.config._attn_implementation
     with networks.computing():
-        assert model.config._attn_implementation == "eager"
-    assert model.config._attn_implementation == before == "sdpa"
+        assert networks.actor.config._attn_implementation == "eager"
+    assert networks.actor.config._attn_implementation == before == "sdpa"
+
+
+def test_an_overlong_penalty_needs_tokens_to_grow_over(make_settings: Make) -> None:
+    with pytest.raises(ValidationError, match=r"overlong_penalty=0.5 grows over .* 1 or more; got 0"):
+        make_settings(overlong_penalty=0.5, overlong_buffer=0)

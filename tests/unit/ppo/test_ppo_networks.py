@@ -1,17 +1,20 @@
-"""Which lengths the networks accept."""
+"""Which lengths the networks accept, how they compute, and what gradient checkpointing saves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from bai_sweep.generation import sample
 from bai_sweep.ppo._experience import judge
-from bai_sweep.ppo._networks import Networks
-from bai_sweep.ppo._rollout import Rollout
+from bai_sweep.ppo.networks import SHORT, Networks, make_networks, recompute_layers
+from bai_sweep.ppo.processes import Processes
+from bai_sweep.ppo.rollouts import ResponseTokens, Rollout
 from bai_sweep.records import UserError
 
 Make = Callable[..., Any]
@@ -25,6 +28,15 @@ LONGROPE = {
     "original_max_position_embeddings": 16,
 }
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+
+
+def tokens_of(rows: int = 3, length: int = 12) -> ResponseTokens:
+    """The last half of each row."""
+    ids = torch.randint(8, 22, (rows, length), generator=torch.Generator().manual_seed(3))
+    half = length // 2
+    row = torch.arange(rows).repeat_interleave(half)
+    positions = torch.arange(half - 1, length - 1).repeat(rows)
+    return ResponseTokens(ids, row, positions, ids[row, positions + 1])
 
 
 @pytest.mark.parametrize(
@@ -42,18 +54,88 @@ def test_rows_must_fit_the_positions(
     """At the limit, sampler and scorer agree; past it, rows are refused."""
     settings = make_settings(max_new_tokens=longest - 3, minibatch_size=2)
     model = make_model(initializer_range=0.3, rope_parameters=rope)
-    networks = Networks.of(model, settings, CPU, longest)
+    networks = make_networks(model, None, settings, device=CPU, longest=longest)
     prompts, noise = [[8, 9, 10], [11]], torch.Generator().manual_seed(0)
     drawn = sample(model, prompts, max_new_tokens=longest - 3, temperature=1.0, eos_token_ids=[], generator=noise)
     rollout = Rollout.of(prompts, drawn)
-    logprobs = judge(networks, rollout, settings).logprobs
+    logprobs = judge(networks, rollout, settings, Processes()).logprobs
     torch.testing.assert_close(logprobs, rollout.sampled_logprobs, atol=1e-4, rtol=0)
     with pytest.raises(UserError, match=f"{limit}.* make {longest + 1}; lower rl.max_new_tokens"):
-        Networks.of(model, settings, CPU, longest + 1)
+        make_networks(model, None, settings, device=CPU, longest=longest + 1)
 
 
 def test_rope_of_each_type_of_layer(make_model: Make, make_settings: Make) -> None:
     model = make_model()
     model.config.rope_parameters = {"sliding_attention": {"rope_type": "default"}, "full_attention": LONGROPE}
     with pytest.raises(UserError, match="16 original_max_position_embeddings"):
-        Networks.of(model, make_settings(), CPU, 17)
+        make_networks(model, None, make_settings(), device=CPU, longest=17)
+
+
+def attentions(networks: Networks) -> list[str]:
+    models = [networks.actor, networks.critic.backbone, networks.reference.model]
+    return [layer.self_attn.config._attn_implementation for m in models for layer in m.base_model.layers]
+
+
+def test_short_rows_are_computed_with_eager_attention_and_nothing_stays_changed(
+    networks_of: Make, make_settings: Make
+) -> None:
+    networks = networks_of(make_settings())
+    before = attentions(networks)
+    with networks.computing():
+        assert attentions(networks) == ["eager"] * 6
+    assert attentions(networks) == before == ["sdpa"] * 6
+    networks = networks_of(make_settings(), longest=SHORT + 1, max_position_embeddings=2 * SHORT)
+    with networks.computing():
+        assert attentions(networks) == ["sdpa"] * 6
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_checkpointing_saves_memory_and_changes_no_gradient(
+    networks_of: Make, make_settings: Make, attention: str
+) -> None:
+    """The backward pass comes, as in training, when another attention is set."""
+    longest = {"eager": 24, "sdpa": SHORT + 1}[attention]
+    memory, gradients, kinds = {}, {}, {}
+    for on in (False, True):
+        settings = make_settings(gradient_checkpointing=on, lora=None)
+        networks = networks_of(settings, longest=longest, max_position_embeddings=2 * SHORT)
+        saved: list[Tensor] = []
+        keep = torch.autograd.graph.saved_tensors_hooks(lambda t, s=saved: s.append(t) or t, lambda t: t)
+        with networks.computing(), keep:
+            scores, values = networks.module(tokens_of(), 1.0, entropy=True)
+        own = {p.untyped_storage().data_ptr() for p in networks.module.parameters()}
+        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in saved}
+        memory[on] = sum(size for pointer, size in storages.items() if pointer not in own)
+        (scores.logprobs.sum() + scores.entropies.sum() + values.pow(2).sum()).backward()
+        gradients[on] = {name: p.grad for name, p in networks.module.named_parameters()}
+        kinds[on] = networks.actor.training, networks.critic.backbone.training
+    assert kinds[True] == kinds[False] == (False, False)
+    assert memory[True] < 0.4 * memory[False]
+    torch.testing.assert_close(gradients[True], gradients[False], rtol=1e-6, atol=1e-7)
+
+
+def test_layers_are_plain_again_after_training(networks_of: Make, make_settings: Make) -> None:
+    networks = networks_of(make_settings(gradient_checkpointing=True))
+    layer = networks.actor.base_model.layers[0]
+    assert "forward" in layer.__dict__
+    networks.finish()
+    assert "forward" not in layer.__dict__
+
+
+def test_checkpointing_needs_layers_that_transformers_knows(make_model: Make) -> None:
+    model = make_model()
+    model.model.layers = nn.ModuleList()
+    with pytest.raises(UserError, match="LlamaForCausalLM has none; set it to false"):
+        recompute_layers(model)
+
+
+def test_bf16_is_of_the_passes_only(networks_of: Make, make_settings: Make) -> None:
+    networks = networks_of(make_settings(precision="bf16"))
+    dtypes: list[torch.dtype] = []
+    networks.actor.base_model.layers[0].mlp.register_forward_hook(lambda *a: dtypes.append(a[2].dtype))
+    for context in (networks.computing(), nullcontext()):
+        with context:
+            scores, _ = networks.module(tokens_of(), 1.0)
+        assert scores.logprobs.dtype == torch.float32
+    assert dtypes == [torch.bfloat16, torch.float32]
+    assert {p.dtype for p in networks.module.parameters()} == {torch.float32}

@@ -11,15 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from bai_sweep.ppo._prompts import PromptBatch, draw_order, prompt_batches
+from bai_sweep.ppo._prompts import PromptBatch, columns_of, draw_order, prompt_batches, read_prompts
 from bai_sweep.records import UserError
 
 Make = Callable[..., Any]
 
 
 def batches(reward: Any, tokenizer: PreTrainedTokenizerFast, **changes: Any) -> list[PromptBatch]:
-    settings = {"steps": 3, "batch_size": 4, "max_prompt_tokens": 16, "seed": 0} | changes
-    return prompt_batches(reward.prompts, tokenizer, **settings)
+    settings = {"steps": 3, "batch_size": 4, "num_generations": 1, "max_prompt_tokens": 16, "seed": 0} | changes
+    rows = read_prompts(reward.prompts, seed=0, needed=12)
+    return prompt_batches(rows, tokenizer, column=reward.prompts.column, **settings)
 
 
 @given(st.integers(1, 20), st.integers(1, 70), st.integers(0, 5))
@@ -56,6 +57,37 @@ def test_conversations_end_where_the_assistant_speaks(make_reward: Make, tokeniz
         ]
 
 
+def test_groups_stand_in_a_row_and_draw_fewer_prompts(make_reward: Make, tokenizer: PreTrainedTokenizerFast) -> None:
+    got = batches(make_reward([{"prompt": word, "answer": word * 2} for word in "abcdefgh"]), tokenizer)
+    grouped = batches(
+        make_reward([{"prompt": word, "answer": word * 2} for word in "abcdefgh"]),
+        tokenizer,
+        batch_size=8,
+        steps=1,
+        num_generations=2,
+    )
+    assert list(grouped[0].prompts) == [prompt for prompt in got[0].prompts for _ in range(2)]
+    assert grouped[0].columns["answer"] == [prompt * 2 for prompt in grouped[0].prompts]
+    assert grouped[0].token_ids[0] == grouped[0].token_ids[1] != grouped[0].token_ids[2]
+
+
+def test_parts_keep_their_columns() -> None:
+    batch = PromptBatch(["a", "b", "c"], [[1], [2], [3]], {"answer": [4, 5, 6]})
+    assert batch[1:] == PromptBatch(["b", "c"], [[2], [3]], {"answer": [5, 6]})
+
+
+def test_columns_that_reward_functions_get(make_reward: Make, tokenizer: PreTrainedTokenizerFast) -> None:
+    rows = [{"question": word, "prompt": "", "completion": "b", "answer": 1} for word in "abcd"]
+    reward = make_reward(rows, column="question")
+    assert list(batches(reward, tokenizer)[0].columns) == columns_of(reward.prompts) == ["answer"]
+    assert columns_of(make_reward(source="testbed").prompts) == ["answer", "kind"]
+    assert columns_of(make_reward(source="some/dataset").prompts) is None
+    clashing = make_reward([{"prompt": "a", "completions": 1, "log_metric": 2}])
+    for refuse in (lambda: batches(clashing, tokenizer), lambda: columns_of(clashing.prompts)):
+        with pytest.raises(UserError, match="the dataset has a column completions, log_metric; rename or remove it"):
+            refuse()
+
+
 def test_parquet_and_count(tmp_path: Path, make_reward: Make, tokenizer: PreTrainedTokenizerFast) -> None:
     from datasets import Dataset
 
@@ -74,8 +106,9 @@ def test_only_drawn_prompts_are_tokenized(make_reward: Make, tokenizer: PreTrain
 @pytest.mark.parametrize(
     ("rows", "changes", "message"),
     [
-        ([{"prompt": "a " * 17}], {}, r"1 to 16 tokens \(rl.max_prompt_tokens\); prompt 0 has 17"),
+        ([{"prompt": "a " * 17}], {}, r"1 to 16 tokens \(max_prompt_tokens\); prompt 0 has 17"),
         ([{"prompt": ""}], {}, "prompt 0 has 0"),
+        ([{"prompt": []}], {}, r"list of messages with role and content; prompt 0 is \[\]"),
         ([{"prompt": 7}], {}, "text or a list of messages with role and content; prompt 0 is 7"),
         ([{"question": "a", "answer": 1}], {}, "has question, answer; got 'prompt'"),
         (None, {"source": "/no/such/file.jsonl"}, r"'/no/such/file.jsonl' \(train\) could not be read"),

@@ -10,8 +10,7 @@ import pytest
 import torch
 from transformers import LlamaForSequenceClassification
 
-from bai_sweep.ppo._networks import Networks
-from bai_sweep.ppo._scalar import ScalarModel
+from bai_sweep.ppo.networks import ScalarModel, make_networks
 from bai_sweep.records import UserError
 
 Make = Callable[..., Any]
@@ -54,9 +53,4 @@ def test_two_labels_are_no_critic(make_model: Make, tmp_path: Path) -> None:
 
 def test_a_critic_reads_all_of_the_actors_tokens(make_model: Make, make_settings: Make, reward_model: str) -> None:
     with pytest.raises(UserError, match=r"knows 22 and the actor 30"):
-        Networks.of(make_model(vocab_size=30), make_settings(critic=reward_model), CPU, 20)
-
-
-def test_rows_fit_in_the_models_positions(make_model: Make, make_settings: Make) -> None:
-    with pytest.raises(UserError, match=r"the model's 64 positions; .* make 65; lower rl.max_new_tokens"):
-        Networks.of(make_model(), make_settings(), CPU, 65)
+        make_networks(make_model(vocab_size=30), None, make_settings(critic=reward_model), device=CPU, longest=20)

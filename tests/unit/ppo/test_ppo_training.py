@@ -1,4 +1,4 @@
-"""The whole of PPO on tiny models: it learns, it repeats itself, and it says what it did."""
+"""The whole of PPO on tiny models: it repeats itself, and every part does what its setting says."""
 
 from __future__ import annotations
 
@@ -11,20 +11,13 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bai_sweep.ppo import DivergenceError, train
-from bai_sweep.ppo._reward import Rewards, Scored
+from bai_sweep.ppo._telemetry import reproducible
+from bai_sweep.ppo.rewards import Rewards
 from bai_sweep.records import StepTelemetry, UserError
+from tests.unit.ppo import rewards
 
 Make = Callable[..., Any]
 EOS = 1  # the tokenizer fixture's
-NAMES = {
-    "objective/kl", "objective/kl_k3", "objective/entropy", "objective/scores", "objective/scores_std",
-    "objective/rlhf_reward", "objective/non_score_reward", "policy/approxkl_avg", "policy/clipfrac_avg",
-    "loss/policy_avg", "loss/value_avg", "val/ratio", "critic/vf_explained_var", "grad_norm/actor", "grad_norm/critic",
-    "completions/mean_length", "completions/min_length", "completions/max_length", "completions/clipped_ratio",
-    "completions/mean_terminated_length", "sampling/sampling_logp_difference/mean", "rewards/count_a/mean", "episode",
-    "lr", "seconds/rollout", "seconds/scoring", "seconds/training", "tokens_per_second/rollout",
-    "tokens_per_second/step",
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -51,10 +44,12 @@ def run(
     return start
 
 
+def series(telemetry: tuple[StepTelemetry, ...], name: str) -> list[float]:
+    return [step.metrics[name] for step in telemetry]
+
+
 def steady(telemetry: tuple[StepTelemetry, ...]) -> list[dict[str, float]]:
-    """All but the timings."""
-    timed = ("seconds/", "tokens_per_second/")
-    return [{k: v for k, v in t.metrics.items() if not k.startswith(timed)} for t in telemetry]
+    return [reproducible(step.metrics) for step in telemetry]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -72,11 +67,10 @@ def test_global_random_state_is_left_alone(run: Make, make_model: Make) -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_telemetry_names_and_identities(run: Make) -> None:
+def test_telemetry_identities(run: Make) -> None:
     _, telemetry = run(steps=3)
     assert [t.step for t in telemetry] == [1, 2, 3]
     for t in telemetry:
-        assert set(t.metrics) == NAMES
         assert all(isinstance(v, float) and math.isfinite(v) for v in t.metrics.values())
         assert t.metrics["episode"] == 8 * t.step
         assert t.metrics["rewards/count_a/mean"] == pytest.approx(t.metrics["objective/scores"], abs=1e-6)
@@ -116,19 +110,6 @@ def test_a_critic_from_a_reward_model_begins_with_its_values(run: Make, reward_m
     assert abs(warm[0].metrics["critic/vf_explained_var"]) > 1e-3
 
 
-def test_it_learns(run: Make) -> None:
-    """The share of the word `a` rises from chance (1 in 22) in every seed, and the KL to the reference with it."""
-    for seed in range(3):
-        _, telemetry = run(
-            seed=seed, steps=15, batch_size=16, minibatch_size=8, actor_learning_rate=6e-3, kl_coef=0.001
-        )
-        scores = [t.metrics["objective/scores"] for t in telemetry]
-        kl = [t.metrics["objective/kl"] for t in telemetry]
-        assert sum(scores[:3]) / 3 < 0.1
-        assert sum(scores[-3:]) / 3 > 0.8, scores
-        assert sum(kl[-3:]) / 3 > 1.0
-
-
 def test_the_kl_penalty_holds_the_policy_back(run: Make) -> None:
     def final_kl(kl_coef: float) -> float:
         _, telemetry = run(steps=12, batch_size=16, minibatch_size=8, actor_learning_rate=3e-3, kl_coef=kl_coef)
@@ -139,21 +120,69 @@ def test_the_kl_penalty_holds_the_policy_back(run: Make) -> None:
 
 def test_divergence_names_the_step(run: Make) -> None:
     huge = {"huge": {"function": "tests.unit.ppo.rewards:huge", "weight": 1.0}}
-    with pytest.raises(DivergenceError, match=r"at step 1: loss/value_avg = inf; lower rl.actor_learning_rate"):
+    with pytest.raises(DivergenceError, match=r"at step 1: loss/value_avg = inf, .*; lower rl.actor_learning_rate"):
         run(functions=huge)
 
 
 def test_rewards_are_told_which_completions_ended(run: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[bool, bool]] = []
 
-    def listening(self: Rewards, batch: Any, texts: Any, ids: Any, ended: Any, *, step: int) -> Scored:
+    def listening(self: Rewards, batch: Any, texts: Any, ids: Any, ended: Any, *, step: int) -> Any:
         told.extend((end, row[-1] == EOS) for end, row in zip(ended, ids, strict=True))
-        return score(self, batch, texts, ids, ended, step=step)
+        return give(self, batch, texts, ids, ended, step=step)
 
-    score = Rewards.score
-    monkeypatch.setattr(Rewards, "score", listening)
+    give = Rewards.give
+    monkeypatch.setattr(Rewards, "give", listening)
     run(steps=2)
     assert set(told) == {(True, True), (False, False)}
+
+
+def test_the_actor_waits_for_the_critics_warmup(run: Make) -> None:
+    """KL is measured before a step learns: it is 0 up to the first step that trains the actor."""
+    _, telemetry = run(steps=4, critic_warmup_steps=2)
+    assert series(telemetry, "objective/kl")[:3] == [0.0, 0.0, 0.0]
+    assert telemetry[3].metrics["objective/kl"] != 0.0
+    assert series(telemetry, "lr") == [0.0, 0.0, 1e-3, 1e-3]
+    for step in telemetry:
+        for name in ("policy/clipfrac_avg", "loss/policy_avg", "val/ratio", "val/ratio_max", "grad_norm/actor"):
+            assert (name in step.metrics) == (step.step > 2), name
+    losses = series(telemetry, "loss/value_avg")
+    assert len(set(losses)) == 4  # the critic has learned in each
+
+
+def test_the_kl_controller_steers_the_coefficient(run: Make) -> None:
+    """It starts from the configured value and moves by Ziegler's rule, from the KL of the step before."""
+    _, telemetry = run(steps=4, kl_coef=0.5, kl_target=0.05, kl_horizon=100, actor_learning_rate=1e-2)
+    coefs, kl = series(telemetry, "objective/kl_coef"), series(telemetry, "objective/kl")
+    assert coefs[0] == 0.5
+    for before, after, nats in zip(coefs, coefs[1:], kl, strict=False):
+        assert after == pytest.approx(before * (1 + max(-0.2, min(0.2, nats / 0.05 - 1)) * 8 / 100), abs=1e-12)
+    assert coefs[1] < coefs[0]  # the KL of the first step is 0
+    assert coefs[3] > coefs[2]
+    for step in telemetry:
+        others = -step.metrics["objective/kl_coef"] * step.metrics["objective/kl"]
+        assert step.metrics["objective/non_score_reward"] == pytest.approx(others, abs=1e-6)
+
+
+def test_prompts_are_repeated_for_a_group(run: Make) -> None:
+    rewards.calls.clear()
+    run(steps=2, num_generations=4, functions={"r": {"function": "tests.unit.ppo.rewards:recording", "weight": 1.0}})
+    for call in rewards.calls:
+        groups = [call["prompts"][i : i + 4] for i in (0, 4)]
+        assert [len({str(p) for p in group}) for group in groups] == [1, 1]
+        assert len({str(group[0]) for group in groups}) == 2
+        assert len({tuple(ids) for ids in call["completion_ids"]}) > 4
+    assert len(rewards.calls) == 2
+
+
+def test_a_batch_that_was_cut_off_whole_teaches_nothing(run: Make, make_model: Make) -> None:
+    """Each completion has one token, and hardly any of them is the EOS."""
+    untouched = make_model()
+    actor, telemetry = run(steps=1, max_new_tokens=1, mask_truncated=True, seed=1)
+    assert telemetry[0].metrics["completions/clipped_ratio"] == 1.0
+    assert all(map(math.isfinite, telemetry[0].metrics.values()))
+    assert not any(name.startswith(("loss/", "grad_norm/")) for name in telemetry[0].metrics)
+    assert all(torch.equal(a, b) for a, b in zip(actor.parameters(), untouched.parameters(), strict=True))
 
 
 def test_a_tokenizer_without_eos_is_refused(run: Make, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -6,7 +6,6 @@ checkpoints; a reward model reads it at the last token, a critic at every respon
 
 from __future__ import annotations
 
-import copy
 from typing import cast, final
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from bai_sweep.generation import hidden_at
+from bai_sweep.ppo.networks._lora import copy_sharing_frozen
 from bai_sweep.records import UserError
 from bai_sweep.sources import resolve
 
@@ -30,9 +30,10 @@ class ScalarModel(nn.Module):
     def forward(
         self, input_ids: Int[Tensor, "rows length"], rows: Int[Tensor, " n"], positions: Int[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
-        """The head's output in fp32 at N (row, position) pairs of right-padded rows."""
+        """The head's output in fp32 (fp64 of an fp64 model) at N (row, position) pairs of right-padded rows."""
         values: Tensor = self.head(hidden_at(self.backbone, input_ids, rows, positions))
-        return values[:, 0].float()
+        # The sum of one number, not values[:, 0]: what a sharded module returns may not be a view.
+        return values.sum(dim=1, dtype=torch.promote_types(values.dtype, torch.float32))
 
     @property
     def vocabulary(self) -> int:
@@ -41,8 +42,11 @@ class ScalarModel(nn.Module):
 
     @classmethod
     def beside(cls, actor: PreTrainedModel) -> ScalarModel:
-        """A copy of the actor's backbone under a head of zeros, whose first values are 0."""
-        backbone = cast(PreTrainedModel, copy.deepcopy(actor.base_model))
+        """A copy of the actor's backbone under a head of zeros, whose first values are 0.
+
+        Of an actor with an adapter it is an adapter of its own over the same frozen weights.
+        """
+        backbone = cast(PreTrainedModel, copy_sharing_frozen(actor.base_model))
         # Not nn.Linear(...): its own initialisation would draw from the global random state.
         size = backbone.config.get_text_config().hidden_size
         head = cast(nn.Linear, nn.utils.skip_init(nn.Linear, size, 1, bias=False))  # type: ignore[no-untyped-call]
@@ -56,13 +60,26 @@ class ScalarModel(nn.Module):
         Raises:
             UserError: The checkpoint is of another kind, or its head has another shape.
         """
-        declared = scalar_architecture(source)
+        scalar_architecture(source)
         name, revision = resolve(source)
         model = AutoModelForSequenceClassification.from_pretrained(name, revision=revision, dtype=dtype)
+        return cls.of(model).to(device).eval()
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> ScalarModel:
+        """Backbone and head of a sequence-classification model with one output; they are not copied.
+
+        Raises:
+            UserError: It is of another kind.
+        """
         head = getattr(model, "score", None)
-        if not isinstance(head, nn.Linear):
-            raise UserError(f"a reward model has its head in `score`; {declared} of {source!r} has none")
-        return cls(model.base_model, head).to(device).eval()
+        if not isinstance(head, nn.Linear) or head.out_features != 1:
+            raise UserError(
+                "a critic or reward model is a sequence-classification model whose head `score` has one output; got "
+                f"{type(model).__name__}"
+                + (f" with {head.out_features} outputs" if isinstance(head, nn.Linear) else " without `score`")
+            )
+        return cls(cast(PreTrainedModel, model.base_model), head)
 
 
 def scalar_architecture(source: str) -> str:

@@ -1,0 +1,1 @@
+"""GRPO and RLOO: TRL's trainers behind PPO's stage and telemetry."""
