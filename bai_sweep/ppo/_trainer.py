@@ -209,6 +209,7 @@ class PPOTrainer:
                 max_new_tokens=args.max_new_tokens,
                 temperature=args.temperature,
                 eos_token_ids=ends,
+                precision=args.precision,
                 static_cache=args.static_cache,
             )
         from accelerate import Accelerator  # type: ignore[import-untyped]

@@ -19,6 +19,8 @@ from torch import Tensor
 Whitening = Literal["none", "mean_std", "std"]
 
 WHITEN_EPSILON = 1e-8
+RETURN_RESOLUTION = 1e-6
+"""Relative to the largest return: a standard deviation below it is rounding."""
 
 
 def token_rewards(
@@ -125,9 +127,12 @@ def overlong_penalty(
 
 
 def explained_variance(values: Float[Tensor, " tokens"], returns: Float[Tensor, " tokens"]) -> float:
-    """`1 - Var(R - V) / Var(R)` over the tokens: 1 for a perfect critic, 0 for a constant one; 0 if R is constant."""
+    """`1 - Var(R - V) / Var(R)` over the tokens: 1 for a perfect critic, 0 for a constant one; 0 if R is constant.
+
+    Returns that differ by fp32 rounding only are constant: a reward that is the same everywhere, summed with lambda 1.
+    """
     variance = returns.double().var(correction=0)
-    if variance == 0.0:
+    if variance <= (RETURN_RESOLUTION * returns.double().abs().max()) ** 2:
         return 0.0
     return float(1.0 - (returns - values).double().var(correction=0) / variance)
 

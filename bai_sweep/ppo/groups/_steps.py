@@ -98,7 +98,11 @@ class Steps:
         ends = eos_ids(model, tokenizer)
         self.hidden = {*ends, *([] if tokenizer.pad_token_id is None else [int(tokenizer.pad_token_id)])}
         self.engine = HFEngine(
-            model, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature, eos_token_ids=ends
+            model,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
+            eos_token_ids=ends,
+            precision=settings.precision,
         )
         self.done: list[StepTelemetry] = []
         self._logged: list[Mapping[str, float]] = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, final, runtime_checkable
+from typing import Literal, Protocol, final, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -33,9 +34,22 @@ class RolloutEngine(Protocol):
         """Releases what the engine holds."""
 
 
+WIDE = 512
+"""Hidden size from which a CPU samples faster in bf16."""
+
+
 @final
 class HFEngine:
-    """The sampler of bai_sweep.generation on the live actor: nothing to synchronise."""
+    """The sampler of bai_sweep.generation on the live actor: nothing to synchronise.
+
+    Args:
+        actor: The policy.
+        max_new_tokens: Of a completion.
+        temperature: Of sampling.
+        eos_token_ids: Tokens that end a completion.
+        precision: bf16: sample under autocast, where that is faster.
+        static_cache: Give every decoding step the same shapes.
+    """
 
     def __init__(
         self,
@@ -44,10 +58,16 @@ class HFEngine:
         max_new_tokens: int,
         temperature: float,
         eos_token_ids: Sequence[int],
+        precision: Literal["fp32", "bf16"] = "fp32",
         static_cache: bool = False,
     ) -> None:
         self.actor, self.max_new_tokens, self.temperature = actor, max_new_tokens, temperature
         self.eos_token_ids, self.static_cache = tuple(eos_token_ids), static_cache
+        # Decoding reads weights, so half the bytes are half the time; but a narrow model on a CPU spends longer on
+        # casting (64 tokens on one core: width 576, 16 rows, 8.3 s in fp32, 4.9 s in bf16; width 128, 64 rows, 0.39
+        # and 0.47).
+        narrow = actor.device.type == "cpu" and actor.config.get_text_config().hidden_size < WIDE
+        self.half = precision == "bf16" and not narrow
 
     def sync(self) -> None:
         """The actor is the engine's own model."""
@@ -59,15 +79,16 @@ class HFEngine:
             UserError: The model cannot have the static cache that was asked for.
         """
         try:
-            return sample(
-                self.actor,
-                prompts,
-                max_new_tokens=self.max_new_tokens,
-                temperature=self.temperature,
-                eos_token_ids=self.eos_token_ids,
-                uniform=uniform,
-                static_cache=self.static_cache,
-            )
+            with torch.autocast(self.actor.device.type, torch.bfloat16, enabled=self.half):
+                return sample(
+                    self.actor,
+                    prompts,
+                    max_new_tokens=self.max_new_tokens,
+                    temperature=self.temperature,
+                    eos_token_ids=self.eos_token_ids,
+                    uniform=uniform,
+                    static_cache=self.static_cache,
+                )
         except ValueError as error:
             if not self.static_cache:
                 raise

@@ -206,6 +206,13 @@ class TestExplainedVariance:
         assert explained_variance(torch.full((3,), 9.0), returns) == pytest.approx(0.0, abs=1e-12)
         assert explained_variance(returns, torch.ones(3)) == 0.0
 
+    def test_returns_that_differ_by_rounding_are_constant(self) -> None:
+        returns = torch.full((64,), 0.7) + torch.arange(64) % 2 * 6e-8
+
+        assert len(returns.unique()) == 2
+        assert explained_variance(torch.linspace(-1, 1, 64), returns) == 0.0
+        assert explained_variance(torch.linspace(-1, 1, 64), 0.7 + torch.linspace(-1, 1, 64)) == pytest.approx(1.0)
+
 
 def test_row_sums_and_length_mask() -> None:
     mask = length_mask(torch.tensor([1, 3]), 3)
