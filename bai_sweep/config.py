@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bai_sweep.records import UserError
+from bai_sweep.rules import faults_of_training
 from bai_sweep.sources import fault_of
 
 
@@ -53,6 +54,7 @@ def _plain_name(name: str) -> str:
 Source = Annotated[str, AfterValidator(_existing_source)]
 Name = Annotated[str, AfterValidator(_plain_name)]
 Ratio = Annotated[float, Field(ge=0.0, le=1.0)]
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 Weights = Annotated[dict[str, Ratio], Field(min_length=1), AfterValidator(_sums_to_one)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -76,6 +78,8 @@ class PPOScale(Section):
     max_new_tokens: Count
     critic_warmup_steps: Annotated[int, Field(ge=0)]
     gae_length_alpha: Positive
+    micro_batch_tokens: Count | None
+    gradient_checkpointing: bool
 
 
 class ModelConfig(Section):
@@ -135,7 +139,7 @@ class VLLMSettings(Section):
 
 
 class TrainingSettings(Section):
-    """What PPO and TRL's trainers have in common."""
+    """What PPO and TRL's trainers have in common; rules.py has what holds between settings."""
 
     name: Name
     steps: Count
@@ -145,7 +149,7 @@ class TrainingSettings(Section):
     actor_learning_rate: Positive
     lr_schedule: Literal["constant", "linear", "cosine"]
     lr_warmup_steps: Annotated[int, Field(ge=0)]
-    adam_betas: tuple[Ratio, Ratio]
+    adam_betas: tuple[Decay, Decay]
     weight_decay: NonNegative
     max_grad_norm: Positive
     clip_range_low: Annotated[float, Field(gt=0.0, le=1.0)]
@@ -157,14 +161,6 @@ class TrainingSettings(Section):
     gradient_checkpointing: bool
     checkpoint_steps: Annotated[int, Field(ge=0)]
     checkpoint_limit: Count
-
-    @model_validator(mode="after")
-    def _groups_are_whole(self) -> Self:
-        if self.batch_size % self.num_generations:
-            raise ValueError(
-                f"batch_size holds whole groups of num_generations={self.num_generations}; got {self.batch_size}"
-            )
-        return self
 
 
 class PPOSettings(TrainingSettings):
@@ -214,31 +210,6 @@ class PPOSettings(TrainingSettings):
     num_processes: Count
     accelerate_config: str | None
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> PPOSettings:
-        if self.overlong_penalty and not self.overlong_buffer:
-            raise ValueError(
-                f"overlong_penalty={self.overlong_penalty} grows over the last overlong_buffer tokens, so that is 1 "
-                "or more; got 0"
-            )
-        if self.overlong_buffer > self.max_new_tokens:
-            raise ValueError(
-                f"overlong_buffer is the last part of max_new_tokens={self.max_new_tokens}; got {self.overlong_buffer}"
-            )
-        if self.critic_warmup_steps >= self.steps:
-            raise ValueError(
-                f"critic_warmup_steps trains no actor, so it is below steps={self.steps}; "
-                f"got {self.critic_warmup_steps}"
-            )
-        if self.kl_target is not None and self.kl_horizon < self.batch_size:
-            raise ValueError(f"kl_horizon spans a batch at least, batch_size={self.batch_size}; got {self.kl_horizon}")
-        if self.minibatch_size % self.num_processes or self.batch_size % self.num_processes:
-            raise ValueError(
-                f"num_processes={self.num_processes} share every minibatch and batch evenly; "
-                f"got minibatch_size={self.minibatch_size}, batch_size={self.batch_size}"
-            )
-        return self
-
 
 class GroupSettings(TrainingSettings):
     """TRL's critic-free trainers: advantages come from several completions of one prompt."""
@@ -249,22 +220,6 @@ class GroupSettings(TrainingSettings):
     loss_type: Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"] | None
     scale_rewards: Literal["group", "batch", "none"] | None
     mask_truncated: bool
-
-    @model_validator(mode="after")
-    def _compares_completions(self) -> GroupSettings:
-        if self.num_generations < 2:
-            raise ValueError(f"num_generations={self.num_generations} leaves nothing to compare; use 2 or more")
-        return self
-
-    @model_validator(mode="after")
-    def _is_of_its_kind(self) -> GroupSettings:
-        for name in ("loss_type", "scale_rewards"):
-            value = getattr(self, name)
-            if self.kind == "grpo" and value is None:
-                raise ValueError(f"{name} says how GRPO learns; got null; conf/rl/grpo.yaml has the usual value")
-            if self.kind == "rloo" and value is not None:
-                raise ValueError(f"{name} is GRPO's and RLOO has none; got {value!r}; set it to null")
-        return self
 
 
 class NoRL(Section):
@@ -431,16 +386,16 @@ def parse(cfg: DictConfig) -> TrialConfig:
 
 def parse_mapping(raw: Mapping[str, Any]) -> TrialConfig:
     """`parse` for plain values, as stored beside a finished trial."""
-    faults = _faults_between_fields(raw)
     try:
         config = TrialConfig.model_validate(raw)
+        faults = _faults_between_fields(config.model_dump())
     except ValidationError as error:
         described = [_describe(fault) for fault in error.errors()]
         # conf/actor/ repeats alpha and weights: one fault is said once
         said = set(described)
         faults = [
             d for d in described if d.removeprefix("actor.") == d or d.removeprefix("actor.") not in said
-        ] + faults
+        ] + _faults_between_fields(raw)
     if faults:
         raise ConfigError.of(faults)
     return config
@@ -466,7 +421,9 @@ def fault_text(fault: Any) -> str:
 
 def _faults_between_fields(raw: Mapping[str, Any]) -> list[str]:
     """Rules that span fields, checked on whatever is well-formed so that they show beside the other faults."""
-    return [*_faults_of_names(raw), *_faults_of_batches(raw)]
+    rl = raw.get("rl")
+    training = faults_of_training(rl) if isinstance(rl, Mapping) else ()
+    return [*_faults_of_names(raw), *(f"rl.{key}: {text}" for key, text in training)]
 
 
 def _faults_of_names(raw: Mapping[str, Any]) -> list[str]:
@@ -480,18 +437,3 @@ def _faults_of_names(raw: Mapping[str, Any]) -> list[str]:
     if isinstance(weights, Mapping) and set(weights) != set(model["sft"]):
         faults.append(f"weights: one for each of model.sft ({known}); got {', '.join(map(str, weights))}")
     return faults
-
-
-def _faults_of_batches(raw: Mapping[str, Any]) -> list[str]:
-    rl = raw.get("rl")
-    return faults_of_batches(rl, "rl.") if isinstance(rl, Mapping) else []
-
-
-def faults_of_batches(rl: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Whether minibatches fill a batch; `prefix` stands before the keys' names."""
-    batch, minibatch = rl.get("batch_size"), rl.get("minibatch_size")
-    if not isinstance(batch, int) or not isinstance(minibatch, int) or minibatch < 1 or batch % minibatch == 0:
-        return []
-    return [
-        f"{prefix}minibatch_size: must divide {prefix}batch_size; {batch} / {minibatch} leaves {batch % minibatch}"
-    ]

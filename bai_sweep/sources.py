@@ -7,7 +7,11 @@ with an optional `@revision`. Nothing here imports torch or opens a connection.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from bai_sweep.records import UserError
 
 TESTBED_SCHEME = "testbed://"
 TESTBED_MEMBERS = ("base", "instruct", "distilled", "reward")
@@ -38,6 +42,24 @@ def fault_of(source: str) -> str | None:
     if source.startswith((".", "~")) or not _HUB_ID.fullmatch(source):
         return f"no such folder: {source!r}; give a Hugging Face model folder or a hub id 'owner/name'"
     return None
+
+
+@contextmanager
+def reading(source: str) -> Iterator[None]:
+    """Around `from_pretrained` of a source.
+
+    Raises:
+        UserError: It is not there, cannot be reached, or is broken.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        name, revision = resolve(source)
+        pinned = f" (revision {revision})" if revision else ""
+        raise UserError(
+            f"a model is a folder or on the hub; {name!r}{pinned} could not be read: {error}; check the name, the "
+            "network, and the token (HF_TOKEN) of a gated model"
+        ) from error
 
 
 def resolve(source: str) -> tuple[str, str | None]:

@@ -79,9 +79,9 @@ def check_inputs(config: TrialConfig) -> None:
     from bai_sweep import evaluation, ppo
 
     evaluation.check(config.evaluation)
+    device = device_of(config.device)
     if not isinstance(config.rl, NoRL):
-        ppo.check(config.rl, config.reward)
-    device_of(config.device)
+        ppo.check(config.rl, config.reward, device)
 
 
 def _stages(

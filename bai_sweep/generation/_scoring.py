@@ -97,7 +97,6 @@ class TokenScorer:
             entropy: Compute entropies too.
             entropy_grad: Let them carry gradient, for an entropy bonus.
             greedy: Tell which tokens are the most probable.
-            entropy_grad: Let them carry gradients.
             chunk_logits: Most logits in memory at a time.
         """
         features, head = self._features(input_ids, rows, positions)

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+import torch
+
 from bai_sweep.config import GroupSettings, PPOSettings, RewardConfig
 from bai_sweep.ppo._prompts import columns_of
 from bai_sweep.ppo.networks import scalar_architecture
-from bai_sweep.ppo.processes import check_launch
+from bai_sweep.ppo.processes import check_devices, check_launch
 from bai_sweep.ppo.rewards import FunctionReward, import_function
 from bai_sweep.records import UserError
 
 
-def check(settings: PPOSettings | GroupSettings, reward: RewardConfig) -> None:
+def check(settings: PPOSettings | GroupSettings, reward: RewardConfig, device: torch.device) -> None:
     """Imports every reward function, reads a row of a local prompt dataset, and the configs of scalar models.
 
     Raises:
         UserError: A function is absent, not callable, misses a package, or cannot be called with the dataset's
             columns; prompts cannot be read or lack the column; a critic or reward model is a checkpoint of another
-            kind; an optional package that the settings need is not installed; accelerate_config cannot be used.
+            kind; an optional package that the settings need is not installed; accelerate_config cannot be used; the
+            device is none that these settings train on.
     """
     if isinstance(settings, PPOSettings):
-        _check_packages(settings)
+        if settings.lora is not None:
+            _require("rl.lora", "peft", "lora")
+        check_engine(settings, device)
         check_launch(settings)
+        if settings.num_processes > 1:
+            check_devices(settings.num_processes, device)
+    elif device.type == "cuda" and (there := torch.cuda.device_count()) > 1:
+        # transformers, under TRL's trainers, spreads a model over all that it sees
+        raise UserError(f"rl={settings.kind} trains on one GPU; torch sees {there}; set CUDA_VISIBLE_DEVICES to one")
     columns = columns_of(reward.prompts)
     for entry in reward.functions.values():
         if entry.function:
@@ -35,11 +45,23 @@ def check(settings: PPOSettings | GroupSettings, reward: RewardConfig) -> None:
             scalar_architecture(model)
 
 
-def _check_packages(settings: PPOSettings) -> None:
-    needed = {"rl.lora": ("peft", "lora")} if settings.lora is not None else {}
-    needed |= {"rl.engine=vllm": ("vllm", "vllm")} if settings.engine == "vllm" else {}
-    for setting, (package, extra) in needed.items():
-        if find_spec(package) is None:
-            raise UserError(
-                f"{setting} needs the package {package}, which is not installed; pip install 'bai-sweep[{extra}]'"
-            )
+def check_engine(settings: PPOSettings, device: torch.device) -> None:
+    """Whether what samples completions can run here.
+
+    Raises:
+        UserError: vLLM is not installed, or the device is none that it takes weights from.
+    """
+    if settings.engine != "vllm":
+        return
+    _require("rl.engine=vllm", "vllm", "vllm")
+    if device.type != "cuda":
+        raise UserError(
+            f"rl.engine=vllm takes the actor's weights from a device of CUDA; got device={device}; set rl.engine=hf"
+        )
+
+
+def _require(setting: str, package: str, extra: str) -> None:
+    if find_spec(package) is None:
+        raise UserError(
+            f"{setting} needs the package {package}, which is not installed; pip install 'bai-sweep[{extra}]'"
+        )

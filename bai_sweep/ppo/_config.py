@@ -9,7 +9,8 @@ from typing import Annotated, Any, cast
 from omegaconf import OmegaConf
 from pydantic import Field, ValidationError
 
-from bai_sweep.config import ConfigError, PPOSettings, fault_text, faults_of_batches
+from bai_sweep.config import ConfigError, PPOSettings, fault_text
+from bai_sweep.rules import faults_of_training
 from bai_sweep.sources import packaged_dir
 
 TRL_NAMES = {
@@ -81,12 +82,13 @@ class PPOConfig(PPOSettings):
     ) -> None:
         values = _merged(preset_values(preset), settings)
         values |= {"output_dir": None if output_dir is None else str(output_dir), "seed": seed, "device": device}
-        faults = faults_of_batches(values)
+        described = []
         try:
             super().__init__(**values)
+            values = self.model_dump()
         except ValidationError as error:
-            faults = [self._describe(fault) for fault in error.errors()] + faults
-        if faults:
+            described = [self._describe(fault) for fault in error.errors()]
+        if faults := [*described, *(f"{key}: {text}" for key, text in faults_of_training(values))]:
             raise ConfigError.of(faults)
 
     @classmethod

@@ -90,10 +90,12 @@ def judge(networks: Networks, rollout: Rollout, settings: PPOSettings, processes
         for name in ("logprobs", "reference", "entropies", "values", *networks.probes)
     }
     with networks.computing():
-        for rows, _ in networks.passes(rollout.by_length(mine, budget), mine[:1], processes):
+        for rows, counts in networks.passes(rollout.by_length(mine, budget), mine[:1], processes):
             tokens, places = rollout.response_tokens(rows)
-            for name, flat in _scores(networks, tokens, settings.temperature).items():
-                columns[name][places] = flat
+            scores = _scores(networks, tokens, settings.temperature)
+            if counts:
+                for name, flat in scores.items():
+                    columns[name][places] = flat
     if processes.count > 1:
         parts = processes.gather(lambda: {name: column[share].cpu() for name, column in columns.items()})
         columns = {name: torch.cat([part[name] for part in parts]).to(mine.device) for name in columns}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard, cast, runtime_checkable
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from bai_sweep.config import PromptsConfig
@@ -160,6 +161,9 @@ def prompt_batches(
     needed = steps * batch_size // num_generations
     drawn = list(draw_order(len(rows), needed, seed))
     used = {i: rows[i] for i in sorted(set(drawn))}  # once: a datasets.Dataset decodes a row each time it is asked
+    for i, row in used.items():
+        if not isinstance(row, Mapping):
+            raise UserError(f"a row is a mapping with a `{column}`; row {i} is {row!r:.200}; drop or mend it")
     encoded = {i: _encode(row.get(column), tokenizer, max_prompt_tokens, i) for i, row in used.items()}
     others = _other_columns(used[drawn[0]], column)
     order = [i for i in drawn for _ in range(num_generations)]
@@ -204,7 +208,12 @@ def encode_prompt(prompt: object, tokenizer: PreTrainedTokenizerBase, row: int) 
         )
     if tokenizer.chat_template is None:
         raise UserError("conversations need a chat template; this tokenizer has none; give prompts as text")
-    return chat_ids(tokenizer, prompt, add_generation_prompt=True)
+    try:
+        return chat_ids(tokenizer, prompt, add_generation_prompt=True)
+    except TemplateError as error:
+        raise UserError(
+            f"prompt {row} is none that the tokenizer's chat template takes: {error}; mend or drop such rows"
+        ) from error
 
 
 def chat_ids(

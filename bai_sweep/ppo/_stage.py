@@ -34,7 +34,7 @@ def train(
     """Trains `model` in place, with PPO or with TRL's GRPO or RLOO.
 
     The same seed on the same machine with the same number of threads gives the same telemetry, but for times and
-    memory. No global random state is used.
+    memory. Nothing is drawn from the global random states; checkpoints keep them.
 
     Args:
         model: The actor; moved to `device` and left there, in evaluation mode.

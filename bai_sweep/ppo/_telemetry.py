@@ -43,7 +43,9 @@ def describe(experience: Experience) -> dict[str, float]:
         scores=experience.scores,
         non_score_rewards=experience.non_score_rewards,
     )
-    figures["critic/vf_explained_var"] = explained_variance(judgement.values[mask], experience.returns[mask])
+    learned = experience.learned
+    if learned.any():
+        figures["critic/vf_explained_var"] = explained_variance(judgement.values[learned], experience.returns[learned])
     for name, probe in judgement.probes.items():
         figures[f"objective/kl_to/{name}"] = _per_sequence(judgement.logprobs - probe, mask)
     for name, penalty in experience.penalties.items():

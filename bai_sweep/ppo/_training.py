@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import random
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -19,12 +18,14 @@ from bai_sweep.generation import Samples, eos_ids, uniform_numbers
 from bai_sweep.ppo._errors import DivergenceError
 from bai_sweep.ppo._experience import Experience, experience_of, judge
 from bai_sweep.ppo._prompts import PromptBatch
+from bai_sweep.ppo._seeds import stream
 from bai_sweep.ppo._telemetry import describe, peak_memory, start_memory, timings
 from bai_sweep.ppo._update import Updater
 from bai_sweep.ppo.checkpoints import (
     Checkpoint,
     Checkpoints,
     Evidence,
+    by_name,
     check_fingerprint,
     fingerprint,
     generator_state,
@@ -32,19 +33,19 @@ from bai_sweep.ppo.checkpoints import (
     keep_evidence,
     load_generator_state,
     load_global_random_state,
-    load_optimizer_state,
     load_trained_weights,
-    optimizer_state,
     trained_weights,
 )
 from bai_sweep.ppo.formulas import KLController
 from bai_sweep.ppo.networks import Networks
 from bai_sweep.ppo.processes import Processes
-from bai_sweep.ppo.rewards import Rewards, Scored, completion_texts
+from bai_sweep.ppo.rewards import Rewards, Scored, completion_texts, hidden_tokens
 from bai_sweep.ppo.rollouts import Rollout, RolloutEngine
-from bai_sweep.records import StepTelemetry
+from bai_sweep.records import StepTelemetry, UserError
 
 log = logging.getLogger(__name__)
+SAMPLER_DIFFERENCE = 0.01
+"""Nats. Rounding makes about 1e-6; a model that left padding changes was measured at 0.14."""
 
 
 @final
@@ -83,18 +84,33 @@ class Training:
         self.networks, self.tokenizer, self.settings, self.rewards = networks, tokenizer, settings, rewards
         self.batches, self.engine, self.processes = batches, engine, processes
         ends = eos_ids(networks.actor, tokenizer)
-        self.hidden = {*ends, *([] if tokenizer.pad_token_id is None else [int(tokenizer.pad_token_id)])}
-        self.sampling = _generator(seed, "sampling")
-        self.updater = Updater(networks, settings, _generator(seed, "minibatches"), processes)
+        self.hidden = hidden_tokens(tokenizer, ends)
+        self.sampling = stream(seed, "sampling")
+        self.updater = Updater(networks, settings, stream(seed, "minibatches"), processes)
         self.kl = KLController(settings.kl_coef, settings.kl_target, settings.kl_horizon)
         self.done: list[StepTelemetry] = []
         self.kept: int | None = None  # the step of the newest checkpoint that this object wrote
         self.folder, self.seed = folder, seed
+        self.checkpoints = None if folder is None else Checkpoints.of(folder, settings.checkpoint_limit)
         self._shared_random: dict[str, Any] | None = None
+        if folder is not None:
+            _ = self._fingerprint  # now, so that what cannot be told of the prompts is known before the first step
 
     @cached_property
     def _fingerprint(self) -> dict[str, Any]:
-        return fingerprint(self.networks.reference, self.settings, self.rewards.weights, self.batches, self.seed)
+        networks = self.networks
+        return fingerprint(
+            networks.reference,
+            self.settings,
+            self.rewards.weights,
+            self.batches,
+            self.seed,
+            adapter=None if networks.adapter is None else networks.adapter.active_peft_config,
+            partly_frozen={
+                "the critic's frozen weights": networks.critic,
+                **{f"probe {name}": policy for name, policy in networks.probes.items()},
+            },
+        )
 
     def restore(self, folder: Path | None = None) -> tuple[StepTelemetry, ...]:
         """Goes back to the newest whole checkpoint of a run; to be called before the first step, if at all.
@@ -108,23 +124,24 @@ class Training:
         Raises:
             UserError: The checkpoint is of other settings, prompts or models; the differences are shown.
         """
-        folder = folder or self.folder
-        if folder is None:
+        checkpoints = self.checkpoints
+        if folder is not None and folder != self.folder:
+            checkpoints = Checkpoints.of(folder, self.settings.checkpoint_limit)
+        if checkpoints is None:
             return ()
-        checkpoints = Checkpoints.of(folder, self.settings.checkpoint_limit)
         saved = self._newest(checkpoints)
         if saved is None:
             return ()
         check_fingerprint(saved.state["fingerprint"], self._fingerprint, done=saved.step, folder=checkpoints.folder)
         load_trained_weights(self.networks.actor, saved.tensors["actor"])
         load_trained_weights(self.networks.critic, saved.tensors["critic"])
-        load_optimizer_state(self.networks.module, self.updater.optimizer, saved.tensors["optimizer"])
+        self.updater.load_states(saved.tensors["optimizer"])
         self.kl.load_state_dict(saved.state["kl"])
         load_generator_state(self.sampling, saved.state["sampling"])
         load_generator_state(self.updater.generator, saved.state["minibatches"])
         self._shared_random = dict(enumerate(saved.state["global_random"])).get(self.processes.rank)
         self.done = [StepTelemetry(**record) for record in saved.state["telemetry"]]
-        log.info("PPO goes on after step %d of %d, from a checkpoint in %s", saved.step, len(self.batches), folder)
+        log.info("PPO goes on after step %d of %d, from %s", saved.step, len(self.batches), checkpoints.folder)
         return tuple(self.done)
 
     def _newest(self, checkpoints: Checkpoints) -> Checkpoint | None:
@@ -137,6 +154,7 @@ class Training:
 
         Raises:
             DivergenceError: A reward, loss or gradient is not finite; the batch is kept in the folder.
+            UserError: The engine hf does not sample from the actor.
         """
         if self._shared_random is not None:  # only now, as whoever heard of the steps done may have drawn from it
             load_global_random_state(self._shared_random)
@@ -153,13 +171,13 @@ class Training:
         Every process takes part, as each has random numbers and may have parts of weights.
         """
         step = len(self.done)
-        if self.folder is None or self.kept == step:
+        checkpoints = self.checkpoints
+        if checkpoints is None or self.kept == step:
             return
-        self.kept = step
         tensors = {
             "actor": trained_weights(self.networks.actor),
             "critic": trained_weights(self.networks.critic),
-            "optimizer": optimizer_state(self.networks.module, self.updater.optimizer),
+            "optimizer": by_name(self.networks.module, self.updater.states()),
         }
         state = {
             "fingerprint": self._fingerprint,
@@ -169,8 +187,9 @@ class Training:
             "global_random": self.processes.gather(global_random_state),
             "telemetry": [dataclasses.asdict(record) for record in self.done],
         }
-        if self.processes.first:
-            Checkpoints.of(self.folder, self.settings.checkpoint_limit).save(Checkpoint(step, state, tensors))
+        made = Checkpoint(step, state, tensors)
+        if any(self.processes.gather(lambda: self.processes.first and checkpoints.save(made))):
+            self.kept = step
 
     def _step(self, step: int, batch: PromptBatch) -> dict[str, float]:
         """One batch; where it leaves the finite numbers, it is kept."""
@@ -194,6 +213,10 @@ class Training:
         clock.append(time.perf_counter())
         scored = self._score(evidence, rollout)
         experience = evidence.experience = self._experience(rollout, scored)
+        if step == 1:
+            self._check_sampler(experience)
+        if not experience.learned.any():
+            log.warning("step %d: every completion was cut off; nothing is learned (mask_truncated)", step)
         clock.append(time.perf_counter())
         learned = self.updater.update(experience, step=step)
         clock.append(time.perf_counter())
@@ -211,7 +234,8 @@ class Training:
             ),
             **peak_memory(device),
         }
-        self.kl.update(metrics["objective/kl"], self.settings.batch_size)
+        if step > self.settings.critic_warmup_steps:  # before, the KL is 0 because the actor is frozen
+            self.kl.update(metrics["objective/kl"], self.settings.batch_size)
         return metrics
 
     def _rollout(self, evidence: Evidence) -> Rollout:
@@ -236,6 +260,20 @@ class Training:
         evidence.rewards = {n: [r for part in parts for r in part.rewards[n]] for n in parts[0].rewards}
         return self.rewards.combine(parts, step=step)
 
+    def _check_sampler(self, experience: Experience) -> None:
+        """Whether the engine hf samples from the actor: in fp32, it and the trainer differ by rounding only."""
+        dtypes = {parameter.dtype for parameter in self.networks.actor.parameters()}
+        if self.settings.engine != "hf" or self.settings.precision != "fp32" or dtypes != {torch.float32}:
+            return
+        rollout = experience.rollout
+        difference = (rollout.sampled_logprobs - experience.judgement.logprobs)[rollout.mask].abs().mean().item()
+        if difference > SAMPLER_DIFFERENCE:
+            raise UserError(
+                "rl.engine=hf samples from the actor itself: in fp32, log-probabilities of sampler and trainer differ "
+                f"by less than {SAMPLER_DIFFERENCE} on average; those of {type(self.networks.whole).__name__} differ "
+                f"by {difference:.4f}: its layers see left padding or the cache; use rl.engine=vllm or another model"
+            )
+
     def _keep_evidence(self, evidence: Evidence, reason: str) -> Path | None:
         if self.folder is None or not self.processes.first:
             return None
@@ -243,11 +281,6 @@ class Training:
         return keep_evidence(evidence, texts, reason, self.folder)
 
     def _experience(self, rollout: Rollout, scored: Scored) -> Experience:
-        scores = torch.tensor(scored.total, device=rollout.input_ids.device)
+        scores = torch.tensor(scored.total, dtype=rollout.sampled_logprobs.dtype, device=rollout.input_ids.device)
         judgement = judge(self.networks, rollout, self.settings, self.processes)
         return experience_of(rollout, judgement, scores, self.settings, self.kl.coef)
-
-
-def _generator(seed: int, purpose: str) -> torch.Generator:
-    """A random stream of its own for each purpose, so that changing one leaves the others as they were."""
-    return torch.Generator().manual_seed(random.Random(f"{seed}/{purpose}").getrandbits(63))

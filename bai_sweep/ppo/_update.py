@@ -15,6 +15,7 @@ from bai_sweep.config import PPOSettings
 from bai_sweep.ppo._errors import DivergenceError
 from bai_sweep.ppo._experience import Experience
 from bai_sweep.ppo._objective import RATIO_MAX, Figures, Weights, actor_loss, critic_loss, figure_names
+from bai_sweep.ppo.checkpoints import States, by_parameter, load_optimizer_state
 from bai_sweep.ppo.formulas import learning_rate_factor
 from bai_sweep.ppo.networks import Networks
 from bai_sweep.ppo.processes import Processes
@@ -35,6 +36,20 @@ class Updater:
         self.optimizer = torch.optim.AdamW(
             groups, betas=settings.adam_betas, weight_decay=settings.weight_decay, fused=True
         )
+        self.zero = networks.zero
+        if self.zero is not None:
+            self.zero.take(self.optimizer, networks.actor.device)
+
+    def states(self) -> States:
+        """What the optimizer remembers of each parameter; called by all processes."""
+        return self.optimizer.state if self.zero is None else self.zero.states()
+
+    def load_states(self, saved: Mapping[str, Tensor]) -> None:
+        """Goes on from what `states` gave, by names, once the weights are those of then."""
+        if self.zero is None:
+            load_optimizer_state(self.networks.module, self.optimizer, saved)
+        else:
+            self.zero.load(by_parameter(self.networks.module, saved))
 
     def update(self, experience: Experience, *, step: int) -> dict[str, float]:
         """`ppo_epochs` passes over the batch in random minibatches, one optimizer step a minibatch.
@@ -90,8 +105,11 @@ class Updater:
         values = torch.stack([value.double() for value in figures.values()]).tolist()
         named = dict(zip(figures, values, strict=True))
         self._check_finite(named, step)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        if self.zero is None:
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        else:
+            self.zero.step(policy=policy)
         return named
 
     def _losses(
@@ -105,19 +123,25 @@ class Updater:
         sums = torch.zeros(len(names), dtype=torch.float64, device=rows.device)
         largest = torch.zeros((), device=rows.device)
         groups = experience.rollout.by_length(mine, self.settings.micro_batch_tokens)
-        for chosen, counts in self.networks.passes(groups, rows[:1], self.processes):
-            part = self._one_pass(experience, chosen, weights if counts else weights.nothing(), policy=policy)
+        passes = list(self.networks.passes(groups, rows[:1], self.processes))
+        for number, (chosen, counts) in enumerate(passes, 1):
+            loss, part = self._one_pass(experience, chosen, weights if counts else weights.nothing(), policy=policy)
+            if self.zero is None:
+                loss.backward()  # type: ignore[no-untyped-call]
+            else:
+                self.zero.backward(loss, last=number == len(passes))
             sums += torch.stack([part[name].double() for name in names])
             largest = torch.maximum(largest, part.get(RATIO_MAX, largest))
         self.processes.sum(sums)
         self.processes.max(largest)
-        self.processes.sum_gradients([p for group in self._trained(policy=policy).values() for p in group])
+        if self.zero is None:
+            self.processes.sum_gradients([p for group in self._trained(policy=policy).values() for p in group])
         return dict(zip(names, sums, strict=True)) | ({RATIO_MAX: largest} if policy else {})
 
     def _one_pass(
         self, experience: Experience, rows: Int[Tensor, " chosen"], weights: Weights, *, policy: bool
-    ) -> Figures:
-        """One forward and backward pass; the figures are these rows' share of the minibatch's."""
+    ) -> tuple[Float[Tensor, ""], Figures]:
+        """One forward pass; loss and figures are these rows' share of the minibatch's."""
         settings = self.settings
         tokens, places = experience.rollout.response_tokens(rows)
         with self.networks.computing():
@@ -128,16 +152,18 @@ class Updater:
         if scores is not None:
             actor, of_actor = actor_loss(scores, experience, weights, places, settings)
             loss, figures = loss + actor, figures | of_actor
-        loss.backward()  # type: ignore[no-untyped-call]
-        return figures
+        return loss, figures
 
     def _trained(self, *, policy: bool) -> dict[str, list[nn.Parameter]]:
-        actor, critic = (group["params"] for group in self.optimizer.param_groups)
+        actor, critic = self.networks.actor_parameters(), self.networks.critic_parameters()
         return {"actor": actor, "critic": critic} if policy else {"critic": critic}
 
     def _clip(self, *, policy: bool) -> dict[str, Float[Tensor, ""]]:
         """Clips the gradient norm of each trained network, and returns the norms before."""
         limit = self.settings.max_grad_norm
+        if self.zero is not None:
+            networks = {"actor": 0, "critic": 1} if policy else {"critic": 1}
+            return {f"grad_norm/{name}": self.zero.clip(number, limit) for name, number in networks.items()}
         trained = self._trained(policy=policy).items()
         norms = {f"grad_norm/{name}": nn.utils.clip_grad_norm_(group, limit) for name, group in trained}
         return {name: norm.full_tensor() if isinstance(norm, DTensor) else norm for name, norm in norms.items()}

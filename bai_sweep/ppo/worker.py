@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import shutil
 import signal
 import sys
 from datetime import timedelta
@@ -25,11 +26,14 @@ from bai_sweep.records import StepTelemetry, UserError
 PATIENCE = timedelta(hours=1)
 """How long processes wait for each other, as for the slowest reward function."""
 
+REMOVALS = 3
+"""Tries at removing a folder into which this process and the others may still write."""
+
 
 def main(folder: Path) -> int:
     """Trains; what the stage shall know is said in the folder. Returns the exit status."""
-    Thread(target=_end_with_parent, daemon=True).start()
     rank = int(os.environ["RANK"])
+    Thread(target=_end_with_parent, args=[folder if rank == 0 else None], daemon=True).start()
     said = Said(folder, rank)
     logging.basicConfig(level=logging.INFO, handlers=[_Told(said)] if rank == 0 else None)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -98,10 +102,16 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _end_with_parent() -> None:
-    """Ends this process and all it has started once the other end of its standard input is closed."""
+def _end_with_parent(folder: Path | None) -> None:
+    """Ends this process and all it has started once the other end of its standard input is closed.
+
+    Who started it was killed and cannot clean up: the first process removes the folder of the job, with the actor.
+    """
     while os.read(0, 1):
         pass
+    if folder is not None:
+        for _ in range(REMOVALS):
+            shutil.rmtree(folder, ignore_errors=True)
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 

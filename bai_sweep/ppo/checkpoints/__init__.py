@@ -4,6 +4,9 @@ from bai_sweep.ppo.checkpoints._checkpoint import Checkpoint, Checkpoints
 from bai_sweep.ppo.checkpoints._fingerprint import check_fingerprint, fingerprint
 from bai_sweep.ppo.checkpoints._postmortem import Evidence, keep_evidence
 from bai_sweep.ppo.checkpoints._state import (
+    States,
+    by_name,
+    by_parameter,
     generator_state,
     global_random_state,
     load_generator_state,
@@ -18,6 +21,9 @@ __all__ = [
     "Checkpoint",
     "Checkpoints",
     "Evidence",
+    "States",
+    "by_name",
+    "by_parameter",
     "check_fingerprint",
     "fingerprint",
     "generator_state",

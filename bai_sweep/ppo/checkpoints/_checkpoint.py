@@ -55,17 +55,21 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self.keep = folder, keep
+        self._unusable: set[int] = set()  # steps, as `newest` found
 
     @classmethod
     def of(cls, run: Path, keep: int) -> Checkpoints:
         """Those in the folder of a run."""
         return cls(run / "checkpoints", keep)
 
-    def save(self, checkpoint: Checkpoint) -> None:
+    def save(self, checkpoint: Checkpoint) -> bool:
         """Adds a checkpoint and removes those that are too many.
 
         A disk that is full or gone costs the checkpoint, not the run: the fault is logged, the checkpoint before
         stays, and the next one is tried again.
+
+        Returns:
+            Whether it is there.
         """
         partial = self.folder / f".partial-{checkpoint.step}-{os.getpid()}"
         try:
@@ -76,14 +80,22 @@ class Checkpoints:
         except (OSError, SafetensorError) as error:
             log.error("no checkpoint after step %d in %s: %s; training goes on", checkpoint.step, self.folder, error)
             shutil.rmtree(partial, ignore_errors=True)
+            return False
+        return True
 
     def newest(self) -> int | None:
-        """The step of the newest checkpoint that is whole; of every newer one a warning says what is wrong with it."""
-        for step in reversed(self.steps()):
+        """The step of the newest checkpoint that is whole; of every newer one a warning says what is wrong with it.
+
+        The next `save` removes those.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
             try:
                 self.read(step)
             except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
-                log.warning("the checkpoint %s cannot be used (%s); the one before is taken", self._path(step), error)
+                then = "none is left; the run starts anew" if step == steps[0] else "the one before is taken"
+                log.warning("the checkpoint %s cannot be used (%s); %s", self._path(step), error, then)
+                self._unusable.add(step)
             else:
                 return step
         return None
@@ -120,16 +132,19 @@ class Checkpoints:
             shutil.rmtree(leaving, ignore_errors=True)
 
     def _publish(self, partial: Path, step: int) -> None:
-        if self._path(step).exists():  # one that could not be used: this run went on from an older one
-            self._hide(step)
+        # There may be one already, that could not be used: this run went on from an older one.
+        hidden = self._hide(step) if self._path(step).exists() else None
         partial.rename(self._path(step))
         _force(self.folder)
+        self._unusable.discard(step)
+        if hidden is not None:
+            shutil.rmtree(hidden, ignore_errors=True)
 
     def _drop(self, step: int) -> None:
-        """Removes what is too old, and what is newer than the step just done: it could not be used."""
+        """Removes what is too old, and what could not be used."""
         steps = self.steps()
-        kept = [s for s in steps if s <= step][-self.keep :]
-        for other in set(steps) - set(kept):
+        old = [other for other in steps if other <= step and other not in self._unusable][: -self.keep]
+        for other in set(old) | self._unusable & set(steps):
             shutil.rmtree(self._hide(other), ignore_errors=True)
 
     def _hide(self, step: int) -> Path:

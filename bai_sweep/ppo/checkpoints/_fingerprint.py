@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,7 +14,11 @@ from torch.distributed.tensor import DTensor
 
 from bai_sweep.config import TrainingSettings
 from bai_sweep.ppo._prompts import PromptBatch
+from bai_sweep.ppo.checkpoints._plain import plain
 from bai_sweep.records import UserError
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
 
 FREE = frozenset(
     {
@@ -33,6 +37,11 @@ FREE = frozenset(
 )
 """Settings that say how something is computed or kept, not what: who ran out of memory may change them and go on."""
 
+LOADING = frozenset(
+    {"auto_mapping", "base_model_name_or_path", "inference_mode", "lora_dropout", "peft_version", "revision"}
+)
+"""What a PEFT configuration says of an adapter's origin, and the dropout that is not applied."""
+
 SAMPLED = 4096
 """Numbers of each tensor that tell one model from another."""
 
@@ -43,6 +52,9 @@ def fingerprint(
     weights: Mapping[str, float],
     batches: Sequence[PromptBatch],
     seed: int,
+    *,
+    adapter: PeftConfig | None = None,
+    partly_frozen: Mapping[str, nn.Module] | None = None,
 ) -> dict[str, Any]:
     """What a run is, flat and as JSON has it.
 
@@ -52,6 +64,8 @@ def fingerprint(
         weights: Of the reward functions, by name.
         batches: The prompts of every step.
         seed: The run's.
+        adapter: The configuration of the adapter that is trained: its numbers scale weights that a checkpoint holds.
+        partly_frozen: Further networks, by what messages call them; of their weights no checkpoint holds the frozen.
     """
     kept = settings.model_dump(mode="json", exclude={*FREE, "seed"})  # a PPOConfig has the seed too
     if settings.lr_schedule == "constant":
@@ -60,7 +74,9 @@ def fingerprint(
         **{f"rl.{name}": value for name, value in kept.items()},
         **{f"weight of {name}": weight for name, weight in weights.items()},
         "seed": seed,
-        "reference": _digest_of_reference(reference),
+        "reference": _digest_of_frozen(reference),
+        **{name: _digest_of_frozen(module) for name, module in (partly_frozen or {}).items()},
+        **({} if adapter is None else _of_adapter(adapter)),
         "prompts": [_digest_of_prompts(batch) for batch in batches],
     }
 
@@ -91,17 +107,26 @@ def check_fingerprint(saved: Mapping[str, Any], now: Mapping[str, Any], *, done:
         )
 
 
+def _of_adapter(config: PeftConfig) -> dict[str, Any]:
+    said = {name: value for name, value in config.to_dict().items() if name not in LOADING}
+    # Through JSON, as a checkpoint has it; a set (of the layers' names) has no order.
+    return {f"adapter.{name}": json.loads(json.dumps(value, default=_sayable)) for name, value in said.items()}
+
+
+def _sayable(value: object) -> object:
+    return sorted(value, key=str) if isinstance(value, set | frozenset) else str(value)
+
+
 def _digest_of_prompts(batch: PromptBatch) -> str:
-    # Columns may hold anything; what JSON cannot say stands there by its type.
-    said = json.dumps([batch.token_ids, batch.columns], default=lambda value: type(value).__name__, sort_keys=True)
+    said = json.dumps(plain([batch.token_ids, batch.columns]), sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 @torch.no_grad()
-def _digest_of_reference(reference: nn.Module) -> str:
+def _digest_of_frozen(module: nn.Module) -> str:
     """Of some numbers of every frozen tensor; with an adapter the reference is the actor's frozen part."""
     digest = hashlib.sha256()
-    for name, parameter in reference.named_parameters():
+    for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             continue
         whole = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter

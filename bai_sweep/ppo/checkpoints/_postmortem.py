@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from bai_sweep.ppo._experience import Experience
 from bai_sweep.ppo._prompts import PromptBatch
+from bai_sweep.ppo.checkpoints._plain import plain
 from bai_sweep.ppo.rollouts import Rollout
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def keep_evidence(evidence: Evidence, texts: Sequence[str], reason: str, folder:
     place = folder / f"divergence-step-{evidence.step}"
     try:
         place.mkdir(parents=True, exist_ok=True)
-        lines = (json.dumps(row, default=str) for row in _rows(evidence, texts))
+        lines = (json.dumps(plain(row)) for row in _rows(evidence, texts))
         (place / "batch.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         # Copies: safetensors takes no tensors that share memory, and all that is learned from may be the mask itself.
         save_file(
@@ -66,7 +66,7 @@ def keep_evidence(evidence: Evidence, texts: Sequence[str], reason: str, folder:
             place / "batch.safetensors",
         )
         (place / "reason.txt").write_text(reason + "\n", encoding="utf-8")
-    except (OSError, SafetensorError):
+    except (OSError, SafetensorError, TypeError, ValueError):  # the divergence is what matters
         log.exception("the batch of step %d could not be kept in %s", evidence.step, place)
         return None
     return place
@@ -79,13 +79,9 @@ def _rows(evidence: Evidence, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
         if rollout is not None:
             line |= {"completion": texts[row], "completion_ids": list(evidence.completions[row])}
             line |= {"ended": bool(rollout.ended[row])}
-        line["rewards"] = {name: _sayable(given[row]) for name, given in rewards.items()}
+        line["rewards"] = {name: given[row] for name, given in rewards.items()}
         line["columns"] = {name: values[row] for name, values in batch.columns.items()}
         yield line
-
-
-def _sayable(reward: float | None) -> float | str | None:
-    return reward if reward is None or math.isfinite(reward) else str(reward)
 
 
 def _tensors(evidence: Evidence) -> Iterator[tuple[str, Tensor]]:

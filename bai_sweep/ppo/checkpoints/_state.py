@@ -17,6 +17,9 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from bai_sweep.records import UserError
 
+States = Mapping[Tensor, Mapping[str, Tensor]]
+"""What an optimizer remembers of each parameter, by key."""
+
 
 def trained_weights(module: nn.Module) -> dict[str, Tensor]:
     """The parameters that are trained (of an actor with an adapter: the adapter's)."""
@@ -42,25 +45,37 @@ def load_trained_weights(module: nn.Module, saved: Mapping[str, Tensor]) -> None
 
 def optimizer_state(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """What the optimizer remembers of each parameter, as `<parameter>/<key>`; nothing of those not yet stepped."""
+    return by_name(module, optimizer.state)
+
+
+def by_name(module: nn.Module, states: States) -> dict[str, Tensor]:
+    """What is remembered of each parameter, as `<parameter>/<key>`."""
     return {
         f"{name}/{key}": _whole(value)
         for name, parameter in module.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
+        for key, value in states.get(parameter, {}).items()
     }
+
+
+def by_parameter(module: nn.Module, saved: Mapping[str, Tensor]) -> States:
+    """What `by_name` named."""
+    parameters = dict(module.named_parameters())
+    states: dict[Tensor, dict[str, Tensor]] = {}
+    for name, value in saved.items():
+        parameter_name, _, key = name.rpartition("/")
+        states.setdefault(parameters[parameter_name], {})[key] = value
+    return states
 
 
 def load_optimizer_state(module: nn.Module, optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
     """Puts back what `optimizer_state` took; learning rates and betas stay as they are."""
-    parameters = dict(module.named_parameters())
     order = [p for group in optimizer.param_groups for p in group["params"]]
     index = {id(parameter): i for i, parameter in enumerate(order)}
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in saved.items():
-        parameter_name, _, key = name.rpartition("/")
-        parameter = parameters[parameter_name]
-        # The step count is one number; only what has the parameter's shape is sharded like it.
-        placed = _placed(value, parameter) if value.shape == parameter.shape else value.clone()
-        state.setdefault(index[id(parameter)], {})[key] = placed
+    # The step count is one number; only what has the parameter's shape is sharded like it.
+    state = {
+        index[id(p)]: {key: _placed(v, p) if v.shape == p.shape else v.clone() for key, v in remembered.items()}
+        for p, remembered in by_parameter(module, saved).items()
+    }
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import logging
 import math
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from bai_sweep.config import GroupSettings
 from bai_sweep.generation import TokenScorer, eos_ids, uniform_numbers
 from bai_sweep.ppo._errors import DivergenceError
 from bai_sweep.ppo._prompts import PromptBatch
+from bai_sweep.ppo._seeds import stream
 from bai_sweep.ppo._telemetry import describe_rollout, peak_memory, start_memory, timings
 from bai_sweep.ppo.checkpoints import (
     Checkpoint,
@@ -38,7 +38,7 @@ from bai_sweep.ppo.checkpoints import (
 )
 from bai_sweep.ppo.formulas import row_sums
 from bai_sweep.ppo.networks import FrozenPolicy
-from bai_sweep.ppo.rewards import Rewards, Scored, completion_texts
+from bai_sweep.ppo.rewards import Rewards, Scored, completion_texts, hidden_tokens
 from bai_sweep.ppo.rollouts import HFEngine, Rollout
 from bai_sweep.records import StepTelemetry
 
@@ -96,7 +96,7 @@ class Steps:
         self.batches, self.optimizer, self.seed, self.on_step = batches, optimizer, seed, on_step
         self.policy, self.reference = TokenScorer(model), FrozenPolicy(copy.deepcopy(model))
         ends = eos_ids(model, tokenizer)
-        self.hidden = {*ends, *([] if tokenizer.pad_token_id is None else [int(tokenizer.pad_token_id)])}
+        self.hidden = hidden_tokens(tokenizer, ends)
         self.engine = HFEngine(
             model,
             max_new_tokens=settings.max_new_tokens,
@@ -150,17 +150,18 @@ class Steps:
             self._random = None
         start_memory(self.model.device)
         self._clock = [time.perf_counter()]
-        stream = _generator(self.seed, f"sampling/{self.step}")
-        uniform = uniform_numbers(self.settings.max_new_tokens, self.settings.batch_size, stream)
+        sampling = stream(self.seed, f"sampling/{self.step}")
+        uniform = uniform_numbers(self.settings.max_new_tokens, self.settings.batch_size, sampling)
         samples = self.engine.generate(self.batch.token_ids, uniform)
         self._sampled, self._completions = Rollout.of(self.batch.token_ids, samples), samples.completions()
         self._clock.append(time.perf_counter())
         return self._completions
 
-    def reward(self, completion_ids: Sequence[Sequence[int]], **_: object) -> list[float]:
+    def reward(self, completion_ids: Sequence[Sequence[int]], **_: object) -> list[float | None]:
         """Scores the completions, and measures what is known before anything is learned from them.
 
-        It has the signature of TRL's reward functions, and is the only one that TRL is given.
+        TRL leaves one to which no reward applies (None) out of its group's mean. This has the signature of TRL's
+        reward functions, and is the only one that TRL is given.
         """
         if completion_ids != self._completions:
             raise RuntimeError("TRL asks for the rewards of other completions than those it was given")
@@ -171,9 +172,9 @@ class Steps:
             **scored.metrics(),
         }
         # Next, TRL shuffles the batch with torch's global generator.
-        torch.manual_seed(_generator(self.seed, f"minibatches/{self.step}").initial_seed())
+        torch.manual_seed(stream(self.seed, f"minibatches/{self.step}").initial_seed())
         self._clock.append(time.perf_counter())
-        return list(scored.total)
+        return [score if applies else None for score, applies in zip(scored.total, scored.applies, strict=True)]
 
     def _scored(self) -> Scored:
         texts = completion_texts(self.tokenizer, self._completions, self.hidden)
@@ -289,7 +290,3 @@ def _means(logged: Sequence[Mapping[str, float]]) -> dict[str, float]:
         for theirs, ours in FIGURES.items()
         if theirs in logged[0]
     }
-
-
-def _generator(seed: int, purpose: str) -> torch.Generator:
-    return torch.Generator().manual_seed(random.Random(f"{seed}/{purpose}").getrandbits(63))

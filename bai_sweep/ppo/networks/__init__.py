@@ -1,8 +1,10 @@
 """Actor, critic and reference: how they are made, adapted, sharded, and run."""
 
 from bai_sweep.ppo.networks._actor_critic import FrozenPolicy
-from bai_sweep.ppo.networks._lora import copy_sharing_frozen, lora_config, opened
-from bai_sweep.ppo.networks._networks import SHORT, Networks, check_length, make_critic, make_networks
+from bai_sweep.ppo.networks._checks import check_length
+from bai_sweep.ppo.networks._deepspeed import Zero2
+from bai_sweep.ppo.networks._lora import check_untied, copy_sharing_frozen, lora_config, opened, shares_weights
+from bai_sweep.ppo.networks._networks import SHORT, Networks, make_critic, make_networks
 from bai_sweep.ppo.networks._recompute import attention, keep_activations, recompute_layers
 from bai_sweep.ppo.networks._scalar import ScalarModel, scalar_architecture
 
@@ -11,8 +13,10 @@ __all__ = [
     "FrozenPolicy",
     "Networks",
     "ScalarModel",
+    "Zero2",
     "attention",
     "check_length",
+    "check_untied",
     "copy_sharing_frozen",
     "keep_activations",
     "lora_config",
@@ -21,4 +25,5 @@ __all__ = [
     "opened",
     "recompute_layers",
     "scalar_architecture",
+    "shares_weights",
 ]

@@ -17,11 +17,21 @@ from transformers import PreTrainedModel
 
 from bai_sweep.config import PPOSettings
 from bai_sweep.ppo.networks._actor_critic import ActorCritic, FrozenPolicy
-from bai_sweep.ppo.networks._lora import add_adapter, add_layers, copy_sharing_frozen, lora_config, opened
+from bai_sweep.ppo.networks._checks import check_length, check_sampled, check_trained
+from bai_sweep.ppo.networks._deepspeed import Zero2
+from bai_sweep.ppo.networks._lora import (
+    add_adapter,
+    add_layers,
+    copy_sharing_frozen,
+    lora_config,
+    opened,
+    shares_weights,
+    unchanged_on_error,
+)
 from bai_sweep.ppo.networks._recompute import attention, keep_activations, recompute_layers
 from bai_sweep.ppo.networks._scalar import ScalarModel
 from bai_sweep.ppo.networks._sharding import collect, shard
-from bai_sweep.ppo.processes import Processes, environment_of, sharding_of
+from bai_sweep.ppo.processes import Processes, environment_of, sharding_of, zero_of
 from bai_sweep.ppo.rollouts import ResponseTokens
 from bai_sweep.records import UserError
 
@@ -49,6 +59,7 @@ class Networks:
         probes: Further frozen policies, to which the KL is reported.
         precision: Of forward and backward.
         longest: Most tokens in a row.
+        zero: Divides gradients and optimizer states over the processes, if DeepSpeed shall.
     """
 
     module: ActorCritic
@@ -58,6 +69,7 @@ class Networks:
     probes: Mapping[str, FrozenPolicy]
     precision: str
     longest: int
+    zero: Zero2 | None = None
 
     @property
     def actor(self) -> PreTrainedModel:
@@ -109,7 +121,7 @@ class Networks:
     def passes(self, groups: Sequence[T], spare: T, processes: Processes) -> Iterator[tuple[T, bool]]:
         """What this process runs the module over.
 
-        Sharded networks have to be called equally often in all processes.
+        Sharded networks have to be called equally often in all processes, and so has what divides gradients.
 
         Args:
             groups: The groups of rows that are this process's.
@@ -120,7 +132,7 @@ class Networks:
             A group, and whether it counts.
         """
         most = len(groups)
-        if self.sharded:
+        if self.sharded or self.zero is not None:
             most = int(processes.max(torch.tensor(float(most), device=self.whole.device)))
         yield from ((group, True) for group in groups)
         yield from ((spare, False) for _ in range(most - len(groups)))
@@ -130,11 +142,17 @@ class Networks:
         if self.sharded:
             collect(self.actor, self.whole)
 
+    def keep_activations(self) -> None:
+        """Ends gradient checkpointing, which would stay in the caller's model."""
+        for model in (self.actor, self.critic.backbone):
+            keep_activations(model)
+
     def finish(self) -> None:
         """Leaves the caller's model plain and trained: an adapter becomes part of its weights."""
         self.collect()
-        for model in (self.actor, self.critic.backbone):
-            keep_activations(model)
+        if self.zero is not None:
+            self.zero.finish()
+        self.keep_activations()
         if self.adapter is not None:
             self.adapter.merge_and_unload()
 
@@ -154,6 +172,7 @@ def make_networks(
     """Sets up the networks for rows of up to `longest` tokens.
 
     With an adapter, actor and critic each learn one of their own (and the critic its head) over frozen weights.
+    Without, weights that are frozen stay frozen.
 
     Args:
         model: The actor; or a PEFT model, whose adapter goes on learning.
@@ -162,28 +181,46 @@ def make_networks(
         device: Where all networks go.
         longest: Most tokens in a row.
         reference: None: the actor as it is.
-        probes: Further frozen policies by name.
+        probes: Further frozen policies by name; those that share weights with the actor are copied.
         peft_config: An adapter for actor and critic in place of the settings' `lora`.
         seed: Of a new adapter's weights.
 
     Raises:
-        UserError: The rows do not fit the actor's positions; the critic's checkpoint, or an adapter, does not fit.
+        UserError: The rows do not fit a network's positions; the critic's checkpoint, or an adapter, does not fit;
+            the actor or the critic has no weights to train; the engine cannot sample from the actor. Up to there the
+            actor is left as it was.
     """
     actor, adapter = opened(model)
+    for earlier in (actor, *([] if critic is None else [critic.backbone])):
+        keep_activations(earlier)  # of a run that was not ended
     check_length(actor, longest)
+    if settings.engine == "hf":
+        check_sampled(actor)
     config = _adapter_config(adapter, peft_config, settings)
-    actor.to(device).eval()  # type: ignore[arg-type]  # typed for tensors only
-    if adapter is None:
-        actor.requires_grad_(config is None)
-    reference = copy_sharing_frozen(actor) if reference is None else reference
-    if adapter is None and config is not None:
-        adapter = add_adapter(actor, config, seed)
-    critic = make_critic(actor, settings.critic, device) if critic is None else critic
-    if config is not None:
-        add_layers(critic.backbone, config, seed)
-    critic.to(device).eval()
-    (critic if config is None else critic.head).requires_grad_(True)
-    whole, sharding = actor, _sharding(settings)
+    with unchanged_on_error(model, *([] if critic is None else [critic])):
+        if adapter is not None:
+            adapter.set_adapter(adapter.active_adapter)  # trainable, also if it was loaded for inference
+        actor.to(device).eval()  # type: ignore[arg-type]  # typed for tensors only
+        if adapter is None and config is not None:
+            actor.requires_grad_(False)
+        probes = {name: _apart(policy, actor) for name, policy in (probes or {}).items()}
+        reference = copy_sharing_frozen(actor) if reference is None else reference
+        if adapter is None and config is not None:
+            adapter = add_adapter(actor, config, seed)
+        critic = make_critic(actor, settings.critic, device) if critic is None else critic
+        if config is not None:
+            add_layers(critic.backbone, config, seed)
+            critic.head.requires_grad_(True)
+        critic.to(device).eval()
+        _check(
+            actor,
+            critic,
+            {"reference": reference, **{f"probe {name}": p for name, p in probes.items()}},
+            settings,
+            longest,
+        )
+    launched = _launched(settings)
+    whole, sharding = actor, sharding_of(launched)
     if sharding is not None:
         # Within one module each sharded weight is there once: the critic gets frozen weights of its own.
         actor, critic = copy_sharing_frozen(whole), copy.deepcopy(critic)
@@ -195,20 +232,37 @@ def make_networks(
         whole=whole,
         reference=FrozenPolicy(reference.to(device)),  # type: ignore[arg-type]
         adapter=adapter,
-        probes={name: FrozenPolicy(policy.to(device)) for name, policy in (probes or {}).items()},  # type: ignore[arg-type]
+        probes={name: FrozenPolicy(policy.to(device)) for name, policy in probes.items()},  # type: ignore[arg-type]
         precision=settings.precision,
         longest=longest,
+        zero=Zero2() if zero_of(launched) else None,
     )
     if sharding is not None:
         shard([networks.module, networks.reference, *networks.probes.values()], device, reshard=sharding)
     return networks
 
 
-def _sharding(settings: PPOSettings) -> bool | None:
-    """What the settings say, or who launched this process."""
-    if not dist.is_initialized():
-        return None
-    return sharding_of({**os.environ, **environment_of(settings.accelerate_config)})
+def _apart(policy: PreTrainedModel, actor: PreTrainedModel) -> PreTrainedModel:
+    """A frozen policy that the actor's training does not change."""
+    return copy_sharing_frozen(policy) if shares_weights(policy, actor) else policy
+
+
+def _check(
+    actor: PreTrainedModel,
+    critic: ScalarModel,
+    frozen: Mapping[str, PreTrainedModel],
+    settings: PPOSettings,
+    longest: int,
+) -> None:
+    for name, model in {"critic": critic.backbone, **frozen}.items():
+        check_length(model, longest, name)
+    rates = {"actor": settings.actor_learning_rate, "critic": settings.critic_learning_rate}
+    check_trained({"actor": actor, "critic": critic}, rates)
+
+
+def _launched(settings: PPOSettings) -> dict[str, str]:
+    """How processes share a run: what the settings say, or who launched this one."""
+    return {**os.environ, **environment_of(settings.accelerate_config)} if dist.is_initialized() else {}
 
 
 def _adapter_config(
@@ -225,32 +279,6 @@ def _adapter_config(
     if peft_config is None and settings.lora is not None:
         return lora_config(settings.lora)
     return peft_config
-
-
-def check_length(actor: PreTrainedModel, longest: int) -> None:
-    """Whether rows of so many tokens fit the model.
-
-    Raises:
-        UserError: They do not.
-    """
-    config = actor.config.get_text_config()
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and longest > positions:
-        raise UserError(
-            f"prompt and completion fit in the model's {positions} positions; the longest prompt and "
-            f"rl.max_new_tokens make {longest}; lower rl.max_new_tokens"
-        )
-    # LongRoPE turns all keys by other frequencies once a batch is longer than the original positions. The sampler's
-    # cache keeps keys turned by the old ones, so old and new policy would differ. (`dynamic` RoPE does so past
-    # max_position_embeddings, which is refused above.)
-    rope = getattr(config, "rope_parameters", None) or {}
-    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]  # one for each type of layer
-    for kind in kinds:
-        if kind.get("rope_type") == "longrope" and longest > (original := kind["original_max_position_embeddings"]):
-            raise UserError(
-                f"prompt and completion fit in the {original} original_max_position_embeddings of a model with "
-                f"longrope; the longest prompt and rl.max_new_tokens make {longest}; lower rl.max_new_tokens"
-            )
 
 
 def make_critic(actor: PreTrainedModel, source: str | None, device: torch.device) -> ScalarModel:

@@ -7,7 +7,7 @@ So torch's checkpoint is put around the same layers here.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -32,13 +32,16 @@ def recompute_layers(model: PreTrainedModel) -> None:
             f"{type(model).__name__} has none; set it to false"
         )
     for layer in layers:
-        layer.forward = _recomputed(layer.forward, model.config)
+        # A partial, not a closure: a deepcopy of the model then has its own layer and its own config in it.
+        layer.forward = functools.partial(_recomputed, layer, model.config)
 
 
 def keep_activations(model: PreTrainedModel) -> None:
     """Takes `recompute_layers` back."""
     for layer in _layers(model):
-        layer.__dict__.pop("forward", None)
+        own = layer.__dict__.get("forward")
+        if isinstance(own, functools.partial) and own.func is _recomputed:
+            del layer.__dict__["forward"]
 
 
 @contextmanager
@@ -57,20 +60,17 @@ def _layers(model: PreTrainedModel) -> list[GradientCheckpointingLayer]:
     return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
-def _recomputed(forward: Callable[..., Any], config: PreTrainedConfig) -> Callable[..., Any]:
-    @functools.wraps(forward)
-    def recomputed(*args: Any, **kwargs: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return forward(*args, **kwargs)
-        # The backward pass may come when another attention is set; it has to make again what the forward pass made.
-        then = config._attn_implementation
-        return checkpoint(
-            forward,
-            *args,
-            use_reentrant=False,
-            preserve_rng_state=False,  # nothing is drawn in evaluation mode
-            context_fn=lambda: (nullcontext(), attention(config, then)),
-            **kwargs,
-        )
-
-    return recomputed
+def _recomputed(layer: GradientCheckpointingLayer, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> Any:
+    forward = functools.partial(type(layer).forward, layer)
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    # The backward pass may come when another attention is set; it has to make again what the forward pass made.
+    then = config._attn_implementation
+    return checkpoint(
+        forward,
+        *args,
+        use_reentrant=False,
+        preserve_rng_state=False,  # nothing is drawn in evaluation mode
+        context_fn=lambda: (nullcontext(), attention(config, then)),
+        **kwargs,
+    )

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from bai_sweep.generation import hidden_at
 from bai_sweep.ppo.networks._lora import copy_sharing_frozen
 from bai_sweep.records import UserError
-from bai_sweep.sources import resolve
+from bai_sweep.sources import fault_of, reading, resolve
 
 
 @final
@@ -30,8 +30,14 @@ class ScalarModel(nn.Module):
     def forward(
         self, input_ids: Int[Tensor, "rows length"], rows: Int[Tensor, " n"], positions: Int[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
-        """The head's output in fp32 (fp64 of an fp64 model) at N (row, position) pairs of right-padded rows."""
-        values: Tensor = self.head(hidden_at(self.backbone, input_ids, rows, positions))
+        """The head's output in fp32 (fp64 of an fp64 model) at N (row, position) pairs of right-padded rows.
+
+        Under autocast the backbone alone computes in bf16: returns are of the size of rewards, and values near 10
+        would be rounded to multiples of 1/16.
+        """
+        hidden = hidden_at(self.backbone, input_ids, rows, positions)
+        with torch.autocast(hidden.device.type, enabled=False):
+            values: Tensor = self.head(hidden.to(self.head.weight.dtype))
         # The sum of one number, not values[:, 0]: what a sharded module returns may not be a view.
         return values.sum(dim=1, dtype=torch.promote_types(values.dtype, torch.float32))
 
@@ -62,7 +68,8 @@ class ScalarModel(nn.Module):
         """
         scalar_architecture(source)
         name, revision = resolve(source)
-        model = AutoModelForSequenceClassification.from_pretrained(name, revision=revision, dtype=dtype)
+        with reading(source):
+            model = AutoModelForSequenceClassification.from_pretrained(name, revision=revision, dtype=dtype)
         return cls.of(model).to(device).eval()
 
     @classmethod
@@ -86,10 +93,13 @@ def scalar_architecture(source: str) -> str:
     """The architecture that a checkpoint with one output declares; its weights are not read.
 
     Raises:
-        UserError: The checkpoint is of another kind.
+        UserError: The checkpoint is not there, or of another kind.
     """
+    if fault := fault_of(source):
+        raise UserError(f"a critic or reward model is a sequence-classification checkpoint; {fault}")
     name, revision = resolve(source)
-    config = AutoConfig.from_pretrained(name, revision=revision)
+    with reading(source):
+        config = AutoConfig.from_pretrained(name, revision=revision)
     declared = ", ".join(config.architectures or ()) or "no architecture"
     if "SequenceClassification" not in declared or config.num_labels != 1:
         raise UserError(

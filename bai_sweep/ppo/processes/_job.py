@@ -1,4 +1,7 @@
-"""What the stage and the processes it starts tell each other, as files in a folder; nothing is pickled."""
+"""What the stage and the processes it starts tell each other, as files in a folder, none of them a pickle.
+
+Among themselves the processes of a run do pickle (torch's `all_gather_object`), over connections of their own.
+"""
 
 from __future__ import annotations
 

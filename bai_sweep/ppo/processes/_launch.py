@@ -77,9 +77,7 @@ def train_in_processes(
     count = settings.num_processes
     check_devices(count, device)
     threads = max(1, torch.get_num_threads() // count)
-    environment = environment_of(settings.accelerate_config) | {"OMP_NUM_THREADS": str(threads)}
-    if device.type == "cpu":
-        environment["ACCELERATE_USE_CPU"] = "true"
+    environment = launch_environment(settings.accelerate_config, device, threads)
     done: list[StepTelemetry] = []
 
     def heard(kind: str, value: Any) -> None:
@@ -101,6 +99,26 @@ def train_in_processes(
             read_trained(model, place)
     model.eval()  # type: ignore[no-untyped-call]
     return tuple(done)
+
+
+def launch_environment(accelerate_config: str | None, device: torch.device, threads: int) -> dict[str, str]:
+    """What processes on one machine find in their environment, but for their places in the group.
+
+    Args:
+        accelerate_config: As `rl.accelerate_config`.
+        device: Where they train.
+        threads: Of each of them.
+
+    Raises:
+        UserError: The accelerate configuration cannot be used.
+    """
+    # All are on this machine: gloo need neither find out its name nor listen to a network.
+    loopback = os.environ.get("GLOO_SOCKET_IFNAME") or ("lo0" if sys.platform == "darwin" else "lo")
+    environment = {"GLOO_SOCKET_IFNAME": loopback, **environment_of(accelerate_config)}
+    environment["OMP_NUM_THREADS"] = str(threads)
+    if device.type == "cpu":
+        environment["ACCELERATE_USE_CPU"] = "true"
+    return environment
 
 
 def check_devices(count: int, device: torch.device) -> None:

@@ -6,8 +6,12 @@ import asyncio
 import inspect
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from threading import Thread
 from typing import Any, final
+
+PATIENCE = 5.0
+"""Seconds that a cancelled function has to clean up."""
 
 
 @final
@@ -23,16 +27,20 @@ class EventLoop:
         self._finalizer: weakref.finalize[..., Any] | None = None
 
     def gather(self, waiting: Mapping[str, Any]) -> dict[str, Any]:
-        """Awaits them all; the first error ends the wait."""
+        """Awaits them all; the first error, or an interrupt, ends the wait and cancels the others."""
 
         async def gathered() -> list[Any]:
             return await asyncio.gather(*waiting.values())
 
-        results = asyncio.run_coroutine_threadsafe(gathered(), self._started()).result()
+        try:
+            results = asyncio.run_coroutine_threadsafe(gathered(), self._started()).result()
+        except BaseException:
+            self.close()
+            raise
         return dict(zip(waiting, results, strict=True))
 
     def close(self) -> None:
-        """Stops the thread, if there is one."""
+        """Cancels what is under way and stops the thread, if there is one."""
         if self._finalizer is not None:
             self._finalizer()
         self._loop = self._finalizer = None
@@ -47,9 +55,18 @@ class EventLoop:
 
 
 def _stop(loop: asyncio.AbstractEventLoop, thread: Thread) -> None:
+    with suppress(TimeoutError):
+        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(PATIENCE)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
+
+
+async def _cancel_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def awaited(given: Mapping[str, Any], loop: EventLoop) -> dict[str, Any]:

@@ -7,6 +7,7 @@ conversations; and `trainer_state`, `log_extra` and `log_metric` are offered.
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import inspect
@@ -105,10 +106,10 @@ class FunctionReward:
         }
         try:
             values = self.function(
-                prompts=list(done.batch.prompts),
+                prompts=copy.deepcopy(list(done.batch.prompts)),  # what it changes of them is its own
                 completions=completions,
                 completion_ids=[list(ids) for ids in done.token_ids],
-                **{name: list(column) for name, column in done.batch.columns.items()},
+                **{name: copy.deepcopy(list(column)) for name, column in done.batch.columns.items()},
                 **{name: tool for name, tool in offered.items() if self._takes_any or name in self._parameters},
             )
         except Exception as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import final
 
 import torch
@@ -13,7 +13,7 @@ from bai_sweep.ppo._prompts import chat_ids
 from bai_sweep.ppo.networks import ScalarModel
 from bai_sweep.ppo.rewards._rewards import Completions, RewardTools
 from bai_sweep.records import UserError
-from bai_sweep.sources import fault_of, resolve
+from bai_sweep.sources import fault_of, reading, resolve
 
 REWARD_MODEL_TOKENS = 16384
 """Padded tokens in one forward pass of a reward model."""
@@ -59,8 +59,13 @@ class ModelReward:
 
     @torch.inference_mode()
     def __call__(self, done: Completions, tools: RewardTools) -> list[float | None]:
-        """One score a completion."""
+        """One score a completion.
+
+        Raises:
+            UserError: A row is longer than the model's positions.
+        """
         rows = [self._encode(*row) for row in zip(done.batch.prompts, done.texts, done.ended, strict=True)]
+        self._check_lengths([len(row) for row in rows], tools.step)
         scores: list[float | None] = [None] * len(rows)
         for group in batches_by_tokens([len(row) for row in rows], REWARD_MODEL_TOKENS):
             chosen = [rows[i] for i in group]
@@ -70,6 +75,17 @@ class ModelReward:
             for i, value in zip(group, values, strict=True):
                 scores[i] = value
         return scores
+
+    def _check_lengths(self, lengths: Sequence[int], step: int) -> None:
+        # Past its last position a model fails, or says something it has not learned.
+        positions = getattr(self.model.backbone.config.get_text_config(), "max_position_embeddings", None)
+        long = [length for length in lengths if positions is not None and length > positions]
+        if long:
+            raise UserError(
+                f"a reward model's row fits in its {positions} positions; step {step}: rows of "
+                f"{', '.join(map(str, long))} tokens, prompt and template included; lower max_new_tokens or "
+                "max_prompt_tokens, or take a reward model with more"
+            )
 
     def _encode(self, prompt: str | list[dict[str, str]], text: str, ended: bool) -> list[int]:
         if isinstance(prompt, str):
@@ -91,5 +107,6 @@ def _tokenizer(source: str) -> PreTrainedTokenizerBase:
     if fault := fault_of(source):
         raise UserError(f"a reward model brings its tokenizer; {fault}; or pass it as reward_processing_classes")
     name, revision = resolve(source)
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, revision=revision)
+    with reading(source):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, revision=revision)
     return tokenizer

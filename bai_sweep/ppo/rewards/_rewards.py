@@ -80,13 +80,15 @@ class Scored:
     """The rewards of one batch.
 
     Args:
-        total: The weighted sum, one a completion.
+        total: The weighted sum, one a completion; 0 where no reward applies.
+        applies: Whether any reward applies to it.
         means: Of each reward, over the completions to which it applies; absent if there is none.
         deviations: The standard deviation of the same (n - 1); absent for fewer than two.
         logged: The mean of each figure that functions logged.
     """
 
     total: tuple[float, ...]
+    applies: tuple[bool, ...]
     means: Mapping[str, float]
     deviations: Mapping[str, float] = field(default_factory=dict)
     logged: Mapping[str, float] = field(default_factory=dict)
@@ -160,7 +162,8 @@ class Rewards:
             _require_finite(name, rewards, step)
         rows = list(zip(*given.values(), strict=True))
         weights = [self.weights[name] for name in given]
-        if unpaid := sum(all(reward is None for reward in row) for row in rows):
+        applies = tuple(any(reward is not None for reward in row) for row in rows)
+        if unpaid := applies.count(False):
             log.warning(
                 "step %d: no reward function applies to %d of %d completions, which score 0", step, unpaid, len(rows)
             )
@@ -168,6 +171,7 @@ class Rewards:
         names = dict.fromkeys(name for part in parts for name in part.logged)
         return Scored(
             total=tuple(sum(w * (r or 0.0) for w, r in zip(weights, row, strict=True)) for row in rows),
+            applies=applies,
             means={name: fmean(rewards) for name, rewards in earned.items() if rewards},
             deviations={name: stdev(rewards) for name, rewards in earned.items() if len(rewards) > 1},
             logged={name: fmean(v for part in parts for v in part.logged.get(name, ())) for name in names},
@@ -206,6 +210,11 @@ def _finite_metric(name: str, value: Any, step: int) -> float:
     if not math.isfinite(number):
         raise UserError(f"log_metric({name!r}, ...) takes a finite number; step {step}: {number}")
     return number
+
+
+def hidden_tokens(tokenizer: PreTrainedTokenizerBase, ends: Collection[int]) -> frozenset[int]:
+    """What the text of a completion does not show: the tokens that end it, and padding."""
+    return frozenset(ends) if tokenizer.pad_token_id is None else frozenset({*ends, int(tokenizer.pad_token_id)})
 
 
 def completion_texts(

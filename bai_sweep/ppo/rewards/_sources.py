@@ -121,6 +121,8 @@ def _source(
 def _weights(weights: Sequence[float] | Mapping[str, float] | None, names: Sequence[str]) -> dict[str, float]:
     if weights is None:
         return dict.fromkeys(names, 1.0)
+    if not isinstance(weights, Sequence | Mapping):
+        raise UserError(f"reward_weights has one weight for each of {', '.join(names)}; got {weights!r}; pass a list")
     if len(weights) != len(names) or (isinstance(weights, Mapping) and set(weights) != set(names)):
         got = f"those of {', '.join(weights)}" if isinstance(weights, Mapping) else str(list(weights))
         raise UserError(f"reward_weights has one weight for each of {', '.join(names)}; got {got}")

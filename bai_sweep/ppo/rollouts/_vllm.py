@@ -82,6 +82,7 @@ class VLLMEngine:
         self.max_new_tokens, self.temperature = max_new_tokens, temperature
         self.eos_token_ids = tuple(eos_token_ids)
         self._failure: str | None = None
+        self._closed = False
         self._environment = {name: os.environ.get(name) for name in RENDEZVOUS}
         self._thread = WatchedThread("vllm")
         self._adapter = _client_module().DeadlineAdapter()
@@ -129,7 +130,10 @@ class VLLMEngine:
         )
 
     def close(self) -> None:
-        """Leaves the server, or lets the colocated vLLM go."""
+        """Leaves the server, or lets the colocated vLLM go; the engine cannot be used again."""
+        if self._closed:
+            return
+        self._closed = True
         client: Client | None = getattr(self._generation, "vllm_client", None)
         if client is not None:
             client.close_communicator()  # type: ignore[no-untyped-call]
@@ -137,6 +141,10 @@ class VLLMEngine:
             client.session.close()
         self._generation.llm = None
         self._thread.close()
+        self._failure = self._failure or (
+            f"{self._who}: vLLM was left at the end of the training; to train on, make a new PPOTrainer and pass "
+            "resume_from_checkpoint=True"
+        )
         self._restore_environment()
 
     def _restore_environment(self) -> None:

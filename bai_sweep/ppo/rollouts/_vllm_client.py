@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast, final
@@ -25,6 +24,7 @@ from trl.generation.vllm_client import VLLMClient
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.import_utils import is_vllm_available
 
+from bai_sweep.ppo.networks import check_untied
 from bai_sweep.ppo.rollouts._vllm_answer import reason
 from bai_sweep.records import UserError
 
@@ -232,17 +232,8 @@ def merged_parameters(model: PeftModel) -> Iterator[tuple[str, Tensor]]:
     """
     from peft.tuners.tuners_utils import BaseTunerLayer  # there is a PEFT model: peft is installed
 
-    uses = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
-    for name, layer in model.named_modules():
-        if isinstance(layer, BaseTunerLayer) and any(uses[id(p)] > 1 for p in layer.get_base_layer().parameters()):
-            raise UserError(
-                f"vLLM cannot be given a LoRA adapter on a layer whose weights are tied to another's ({name}); "
-                "leave it out of rl.lora.target_modules"
-            )
+    check_untied(model)
     for name, parameter in model.named_parameters():
-        plain = (
-            name.removeprefix("base_model.model.").replace(".base_layer", "").replace("modules_to_save.default.", "")
-        )
         if str(model.prefix) in name or "original_module" in name:
             continue
         plain = name.removeprefix("base_model.model.").replace(".base_layer", "")

@@ -23,6 +23,7 @@ class WatchedThread:
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
         self._current: Future[Any] = Future()
+        self._name, self._closed = name, False
         Thread(target=self._run, name=name, daemon=True).start()
 
     def call(self, work: Callable[[], T], seconds: float | None) -> T:
@@ -30,7 +31,10 @@ class WatchedThread:
 
         Raises:
             TimeoutError: It took longer than `seconds`, if these are given.
+            RuntimeError: The thread was closed before.
         """
+        if self._closed:
+            raise RuntimeError(f"the thread {self._name!r} is closed")
         future: Future[T] = Future()
         self._current = future
         self._calls.put((work, future))
@@ -43,6 +47,7 @@ class WatchedThread:
 
     def close(self) -> None:
         """Ends the thread after the calls under way."""
+        self._closed = True
         self._calls.put(None)
 
     def _run(self) -> None:

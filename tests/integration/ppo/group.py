@@ -70,6 +70,9 @@ def train(place: Path, rank: int, *, settings: dict[str, Any], reward: str, resu
     passes: list[bool] = []
     trainer.networks.module.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
     steps = trainer.train(resume_from_checkpoint=resume)
+    zero = trainer.networks.zero
+    remembered = [state["exp_avg"].numel() for state in zero.optimizer.state.values()] if zero else []
+    trained = [p.numel() for p in trainer.networks.module.parameters() if p.requires_grad]
     parts = [p.to_local() if isinstance(p, DTensor) else p for p in trainer.networks.actor_parameters()]
     trainer.networks.finish()
     save_model(model, str(place / f"{rank}.safetensors"))
@@ -77,6 +80,7 @@ def train(place: Path, rank: int, *, settings: dict[str, Any], reward: str, resu
         "telemetry": [{"step": step.step, "metrics": dict(step.metrics)} for step in steps],
         "passes": passes.count(True),
         "held": sum(part.numel() for part in parts),
+        "remembered": sum(remembered) / sum(trained),
     }
 
 

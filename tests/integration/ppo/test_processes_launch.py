@@ -136,14 +136,20 @@ def test_no_process_outlives_the_one_that_started_it(pids: Path, tmp_path: Path)
         "train(tiny_model(), tiny_tokenizer(), settings(num_processes=2), reward(Path(sys.argv[1]), 'without_end'), "
         "seed=3, device=CPU, on_step=print)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[3])
+    (tmp_path / "jobs").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "jobs")}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[3], env=environment
+    )
     deadline = time.monotonic() + 180
     while len(list(pids.iterdir())) < 2 and time.monotonic() < deadline:
         assert parent.poll() is None
         time.sleep(0.1)
+    assert [path.name[:14] for path in (tmp_path / "jobs").glob("bai-*")] == ["bai-sweep-ppo-"]
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     assert ends(pids)
+    assert list((tmp_path / "jobs").glob("bai-*")) == [], "the actor is left behind"
 
 
 @pytest.mark.slow

@@ -123,6 +123,17 @@ def test_a_server_that_is_gone_between_two_steps(start: Start, server: StandIn) 
         generate(engine)
 
 
+def test_an_engine_that_was_closed_says_so_at_once(engine: VLLMEngine, server: StandIn) -> None:
+    engine.sync()
+    engine.close()
+    with (
+        within(0.1),
+        pytest.raises(UserError, match=r"vLLM was left at the end of the training.*make a new PPOTrainer"),
+    ):
+        engine.sync()
+    engine.close()
+
+
 @pytest.mark.parametrize("status", ["500", "503"])
 def test_a_generation_that_the_server_refuses(engine: VLLMEngine, server: StandIn, status: str) -> None:
     engine.sync()

@@ -63,17 +63,35 @@ def test_alpha_and_weights_reach_the_actor() -> None:
         ("model.base=/does/not/exist", r"model.base: no such folder: '/does/not/exist'"),
         ("model.base=testbed://nope", r"the testbed has testbed://base"),
         ("model.tokenizer=nope", r"tokenizer names one of the models \(base, instruct, distilled\); got 'nope'"),
-        ("rl.minibatch_size=5", r"rl.minibatch_size: must divide rl.batch_size; 32 / 5 leaves 2"),
+        ("rl.minibatch_size=5", r"rl.minibatch_size: must divide batch_size; 32 / 5 leaves 2"),
         ("rl.actor_learning_rate=0", r"actor_learning_rate: .*greater than 0"),
         ("rl.kl_estimator=k9", r"kl_estimator: .*'k1', 'k2', 'k3' or 'abs'"),
         ("rl.clip_range_low=1.5", r"clip_range_low: .*less than or equal to 1"),
         ("rl.dual_clip=1.0", r"dual_clip: .*greater than 1"),
         ("rl.importance_cap=0.5", r"importance_cap: .*greater than or equal to 1"),
-        ("rl.overlong_buffer=500", r"rl: overlong_buffer is the last part of max_new_tokens=200; got 500"),
-        ("rl.critic_warmup_steps=50", r"rl: critic_warmup_steps trains no actor, so it is below steps=50; got 50"),
-        ("rl={kl_target: 6.0, kl_horizon: 16}", r"rl: kl_horizon spans a batch at least, batch_size=32; got 16"),
-        ("rl.num_processes=3", r"rl: num_processes=3 share .* evenly; got minibatch_size=8, batch_size=32"),
-        ("rl.num_generations=5", r"rl: batch_size holds whole groups of num_generations=5; got 32"),
+        (
+            "rl.overlong_buffer=500 rl.overlong_penalty=1",
+            r"rl.overlong_buffer: is the last part .*=200; got 500",
+        ),
+        ("rl.critic_warmup_steps=50", r"rl.critic_warmup_steps: trains no actor, so it is below steps=50; got 50"),
+        ("rl.kl_target=6.0 rl.kl_horizon=16", r"rl.kl_horizon: spans a batch at least, batch_size=32; got 16"),
+        (
+            "rl.kl_target=6.0 rl.kl_coef=0",
+            r"rl.kl_target: adapts kl_coef by factors, so that starts above 0; got kl_coef=0",
+        ),
+        (
+            "rl.overlong_buffer=20",
+            r"rl.overlong_penalty: grows .* so both are above 0 or neither; got 0.0 and overlong_buffer=20",
+        ),
+        ("rl.overlong_penalty=0.5", r"rl.overlong_penalty: grows .* got 0.5 and overlong_buffer=0"),
+        ("rl.lr_warmup_steps=50", r"rl.lr_warmup_steps: .* below 50 steps less 0 .* got 50"),
+        (
+            "rl.gae_length_alpha=0.005",
+            r"rl.gae_length_alpha: gae_length_alpha \* max_new_tokens is above 1.*got 0.005 \* 200",
+        ),
+        ("rl.num_processes=3", r"rl.num_processes: .* evenly; 3 do not share minibatch_size=8, batch_size=32"),
+        ("rl.num_generations=5", r"rl.batch_size: holds whole groups of num_generations=5; got 32"),
+        ("rl.adam_betas=[0.9,1.0]", r"rl.adam_betas.1: .*less than 1 \(got 1.0\)"),
         ("rl.vllm.url=localhost", r"rl.vllm.url: .*http"),
         ("rl.engine=sglang", r"rl.engine: .*'hf' or 'vllm'"),
         ("+rl.foo=1", r"rl.foo: there is no such key"),
@@ -89,11 +107,11 @@ def test_alpha_and_weights_reach_the_actor() -> None:
 )
 def test_a_bad_value_is_named(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        parsed(override)
+        parsed(*override.split())
 
 
 def test_groups_of_one_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"num_generations=1 leaves nothing to compare"):
+    with pytest.raises(ConfigError, match=r"rl.num_generations: 1 leaves nothing to compare"):
         parsed("rl=grpo", "rl.num_generations=1")
 
 
@@ -120,6 +138,35 @@ def test_all_faults_come_in_one_message() -> None:
     message = str(caught.value)
     for part in ["alpha: ", "model.base: ", "must sum to 1", "32 / 7 leaves 4", "rl.foo: there is no such key"]:
         assert part in message
+
+
+def test_rules_between_settings_come_with_their_keys_beside_faults_of_fields() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parsed("rl.overlong_buffer=500", "rl.critic_warmup_steps=50", "rl.num_generations=5", "rl.gamma=2")
+
+    assert str(caught.value).splitlines() == [
+        "bad configuration, 5 faults:",
+        "  - rl.gamma: Input should be less than or equal to 1 (got 2)",
+        "  - rl.batch_size: holds whole groups of num_generations=5; got 32",
+        "  - rl.overlong_penalty: grows over the last overlong_buffer tokens, so both are above 0 or neither; got 0.0 "
+        "and overlong_buffer=500",
+        "  - rl.overlong_buffer: is the last part of max_new_tokens=200; got 500",
+        "  - rl.critic_warmup_steps: trains no actor, so it is below steps=50; got 50; raise steps or lower "
+        "critic_warmup_steps",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("rl=grpo", "rl.loss_type=null"), r"rl.loss_type: says how GRPO learns; got null"),
+        (("rl=rloo", "rl.scale_rewards=group"), r"rl.scale_rewards: is GRPO's and RLOO has none; got 'group'"),
+        (("rl=rloo", "rl.minibatch_size='5'"), r"rl.minibatch_size: must divide batch_size; \d+ / 5 leaves"),
+    ],
+)
+def test_rules_of_groups(overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parsed(*overrides)
 
 
 def test_a_folder_without_config_is_not_a_model(tmp_path: Path) -> None:

@@ -213,6 +213,19 @@ class TestExplainedVariance:
         assert explained_variance(torch.linspace(-1, 1, 64), returns) == 0.0
         assert explained_variance(torch.linspace(-1, 1, 64), 0.7 + torch.linspace(-1, 1, 64)) == pytest.approx(1.0)
 
+    @pytest.mark.parametrize("score", [0.0, 1.0])
+    @pytest.mark.parametrize("scale", [1.0, 30.0])
+    def test_returns_of_one_score_are_constant_whatever_the_values(self, score: float, scale: float) -> None:
+        values = scale * torch.randn(4, 512, generator=torch.Generator().manual_seed(0))
+        mask = torch.ones(4, 512, dtype=torch.bool)
+        rewards = torch.zeros(4, 512)
+        rewards[:, -1] = score
+
+        _, returns = generalized_advantages(rewards, values, mask, gamma=1.0, gae_lambda=1.0)
+
+        assert returns.unique().numel() > 1
+        assert explained_variance(values[mask], returns[mask]) == 0.0
+
 
 def test_row_sums_and_length_mask() -> None:
     mask = length_mask(torch.tensor([1, 3]), 3)

@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from trl.rewards import accuracy_rewards
 
-from bai_sweep.ppo import check
+from bai_sweep import ppo
+from bai_sweep.config import PPOSettings, RewardConfig
 from bai_sweep.records import UserError
 from tests.tiny import save_tiny_model
 
 Make = Callable[..., Any]
+
+
+def check(settings: PPOSettings, reward: RewardConfig) -> None:
+    ppo.check(settings, reward, torch.device("cpu"))
 
 
 def function(name: str) -> dict[str, dict[str, Any]]:

@@ -125,8 +125,11 @@ def test_a_spoiled_one_falls_back_to_the_one_before(
         assert checkpoints.newest() == 1
 
     assert "step-00000002 cannot be used" in caplog.text
+    assert "the one before is taken" in caplog.text
+    caplog.clear()
     spoil(tmp_path / "step-00000001")
     assert checkpoints.newest() is None
+    assert "none is left; the run starts anew" in caplog.messages[-1]
 
 
 def test_the_run_that_fell_back_replaces_what_was_spoiled(tmp_path: Path) -> None:
@@ -135,10 +138,20 @@ def test_the_run_that_fell_back_replaces_what_was_spoiled(tmp_path: Path) -> Non
 
     checkpoints.save(checkpoint(4))
     assert checkpoints.newest() == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000004"]
 
     cut_off(tmp_path / "step-00000004")
-    saved(tmp_path, 3, keep=1)
+    again = Checkpoints(tmp_path, 1)
+    assert again.newest() == 2
+    again.save(checkpoint(3))
     assert checkpoints.steps() == [3], "a newer one that nobody could use must not push out a good one"
+
+
+def test_newer_ones_that_nobody_tried_stay(tmp_path: Path) -> None:
+    saved(tmp_path, 4, 5)
+    saved(tmp_path, 1, 2, keep=1)
+
+    assert Checkpoints(tmp_path, 1).steps() == [2, 4, 5]
 
 
 def test_leavings_of_a_kill_are_not_read_and_go_with_the_next(tmp_path: Path) -> None:

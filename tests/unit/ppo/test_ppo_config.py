@@ -72,8 +72,11 @@ def test_every_fault_is_in_one_message() -> None:
     ("changes", "message"),
     [
         ({"preset": "grpo"}, "preset is one of ppo, vapo, vc_ppo; got 'grpo'"),
-        ({"batch_size": 9, "minibatch_size": 9, "num_generations": 2}, "whole groups of num_generations=2; got 9"),
-        ({"preset": "vapo", "steps": 5}, "critic_warmup_steps trains no actor, so it is below steps=5; got 20"),
+        (
+            {"batch_size": 9, "minibatch_size": 9, "num_generations": 2},
+            "batch_size: holds whole groups of num_generations=2; got 9",
+        ),
+        ({"preset": "vapo", "steps": 5}, "critic_warmup_steps: trains no actor, so it is below steps=5; got 20"),
         ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
         ({"critic": "no-such/"}, "critic: no such folder: 'no-such/'"),
     ],

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 from transformers import LlamaForCausalLM
 
 from bai_sweep.config import PPOSettings
@@ -159,6 +158,17 @@ def test_attention_is_given_back_as_it_was(networks_of: Make, make_settings: Mak
     assert networks.actor.config._attn_implementation == before == "sdpa"
 
 
-def test_an_overlong_penalty_needs_tokens_to_grow_over(make_settings: Make) -> None:
-    with pytest.raises(ValidationError, match=r"overlong_penalty=0.5 grows over .* 1 or more; got 0"):
-        make_settings(overlong_penalty=0.5, overlong_buffer=0)
+def test_a_pass_that_counts_for_nothing_changes_nothing(
+    moved: tuple[Networks, PPOSettings, Rollout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process with fewer groups than another runs its first row again, so that all are called equally often."""
+    networks, settings, rollout = moved
+    expected = judge(networks, rollout, settings, Processes())
+
+    def with_spare(self: Networks, groups: Any, spare: Any, processes: Processes) -> Any:
+        yield from ((group, True) for group in groups)
+        networks.critic.head.weight.data.mul_(2)  # so that one would see what the next pass says
+        yield spare, False
+
+    monkeypatch.setattr(Networks, "passes", with_spare)
+    torch.testing.assert_close(judge(networks, rollout, settings, Processes()).values, expected.values, rtol=0, atol=0)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import LlamaForSequenceClassification
 
 from bai_sweep.ppo import PPOConfig, PPOTrainer
 from bai_sweep.ppo._telemetry import reproducible
@@ -99,3 +101,61 @@ def test_a_run_with_a_constant_learning_rate_may_be_made_longer(folder: Path, tm
 
     assert [reproducible(record.metrics) for record in longer] == [reproducible(record.metrics) for record in whole]
     assert len(longer) == 3
+
+
+def adapted(*, seed: int = 1, **changes: Any) -> PeftModel:
+    """A PEFT model, whose adapter PPO trains."""
+    config: dict[str, Any] = {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj"]} | changes
+    torch.manual_seed(0)
+    return get_peft_model(tiny_model(seed=seed), LoraConfig(**config))
+
+
+def of_models(folder: Path, *, resume: bool, model: Any, **parts: Any) -> None:
+    """A run of two steps of these models, or what goes on from it."""
+    args = PPOConfig(folder, seed=3, device="cpu", **SMALL)
+    trainer = PPOTrainer(model, lengths, args, ROWS, tiny_tokenizer(), **parts)
+    trainer.train(resume_from_checkpoint=resume)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lora_alpha": 8}, r"made with: adapter.lora_alpha was 4, now 8; set them back"),
+        ({"use_rslora": True}, r"made with: adapter.use_rslora was False, now True; set them back"),
+    ],
+)
+def test_another_adapter_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    """Neither changes a shape, and the adapter's weights mean something else."""
+    of_models(tmp_path, resume=False, model=adapted())
+    with pytest.raises(UserError, match=message):
+        of_models(tmp_path, resume=True, model=adapted(**changes))
+
+
+def test_how_an_adapter_was_loaded_changes_nothing(tmp_path: Path) -> None:
+    of_models(tmp_path, resume=False, model=adapted())
+    same = adapted(target_modules=["v_proj", "q_proj"], lora_dropout=0.1, inference_mode=True)
+    same.active_peft_config.base_model_name_or_path = "elsewhere"
+    of_models(tmp_path, resume=True, model=same)
+
+
+def value_model(seed: int) -> LlamaForSequenceClassification:
+    """A critic of which the head alone learns."""
+    config = tiny_model().config
+    config.num_labels = 1
+    torch.manual_seed(seed)
+    model = LlamaForSequenceClassification(config)
+    model.model.requires_grad_(False)
+    return model.eval()
+
+
+def test_another_frozen_critic_or_probe_is_refused(tmp_path: Path) -> None:
+    def run(critic: int, probe: int, *, resume: bool) -> None:
+        parts = {"value_model": value_model(critic), "probes": {"old": tiny_model(seed=probe)}}
+        of_models(tmp_path, resume=resume, model=tiny_model(seed=1), **parts)
+
+    run(resume=False, critic=4, probe=5)
+    with pytest.raises(UserError, match=r"made with: the critic's frozen weights was '\w+', now '\w+'; set them back"):
+        run(resume=True, critic=6, probe=5)
+    with pytest.raises(UserError, match=r"made with: probe old was '\w+', now '\w+'; set them back"):
+        run(resume=True, critic=4, probe=7)
+    run(resume=True, critic=4, probe=5)

@@ -177,6 +177,43 @@ def test_layers_that_are_not_there(adapted: Make) -> None:
         adapted(lora=LORA | {"target_modules": ("nowhere",)})
 
 
+def state_of(model: nn.Module) -> dict[str, Any]:
+    return {name: p.requires_grad for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("targets", [("zzz",), ("lm_head",), ("q_proj", "input_layernorm")])
+def test_an_adapter_that_does_not_fit_leaves_the_model_as_it_was(
+    adapted: Make, make_model: Make, targets: tuple[str, ...]
+) -> None:
+    """The second fits the actor and not its critic; of the third, the first layers are put in before PEFT refuses."""
+    model = make_model(tie_word_embeddings=False)
+    model.model.embed_tokens.requires_grad_(False)
+    before, output = state_of(model), logprobs(model)
+    with pytest.raises(UserError, match="change target_modules"):
+        adapted(model, lora=LORA | {"target_modules": targets})
+    assert state_of(model) == before
+    assert not hasattr(model, "peft_config")
+    torch.testing.assert_close(logprobs(model), output, rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
+@pytest.mark.parametrize("layer", ["embed_tokens", "lm_head"])
+def test_an_adapter_on_a_tied_layer_is_refused(adapted: Make, make_model: Make, layer: str) -> None:
+    model = make_model()
+    before = state_of(model)
+    with pytest.raises(UserError, match=rf"those of \S*{layer} are tied .*; leave it out of target_modules"):
+        adapted(model, lora=LORA | {"target_modules": ("q_proj", layer)})
+    assert state_of(model) == before
+    given = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", layer]))
+    with pytest.raises(UserError, match=rf"those of \S*{layer} are tied"):
+        adapted(given, lora=None)
+
+
+@pytest.mark.filterwarnings("error")
+def test_peft_warns_of_nothing(adapted: Make) -> None:
+    adapted()
+
+
 def test_without_peft_the_error_says_what_to_install(make_settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, real = make_settings(lora=LORA), builtins.__import__
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, Gemma2Config, Lfm2Config, MambaConfig, MistralConfig, RwkvConfig
 
 from bai_sweep.generation import sample
 from bai_sweep.ppo._experience import judge
@@ -71,6 +73,43 @@ def test_rope_of_each_type_of_layer(make_model: Make, make_settings: Make) -> No
         make_networks(model, None, make_settings(), device=CPU, longest=17)
 
 
+STATES = {"state_size": 4, "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 22}
+WINDOWS = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "num_key_value_heads": 2} | {
+    "head_dim": 16,
+    "num_hidden_layers": 2,
+    "vocab_size": 22,
+    "sliding_window": 4,
+}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MambaConfig(**STATES),
+        Lfm2Config(**WINDOWS, layer_types=["conv", "full_attention"]),
+        RwkvConfig(hidden_size=32, attention_hidden_size=32, num_hidden_layers=2, vocab_size=22),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_models_whose_state_left_padding_enters_are_refused(config: Any, make_settings: Make) -> None:
+    model = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(UserError, match=rf"{type(model).__name__} \({config.model_type}\) has recurrent.*vllm"):
+        make_networks(model, None, make_settings(), device=CPU, longest=16)
+
+
+@pytest.mark.parametrize("kind", [MistralConfig, Gemma2Config])
+def test_windows_of_attention_are_sampled_as_they_are_trained(kind: Any, make_settings: Make) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(kind(**WINDOWS, initializer_range=0.3))
+    networks = make_networks(model, None, make_settings(), device=CPU, longest=24)
+    prompts = [[8, 9], [10, 11, 12, 13, 14, 15, 16]]
+    samples = sample(model, prompts, max_new_tokens=8, temperature=1.0, eos_token_ids=[1])
+    rollout = Rollout.of(prompts, samples)
+    with networks.computing():
+        again = judge(networks, rollout, make_settings(), Processes()).logprobs
+    torch.testing.assert_close(again, rollout.sampled_logprobs, atol=1e-4, rtol=0)
+
+
 def attentions(networks: Networks) -> list[str]:
     models = [networks.actor, networks.critic.backbone, networks.reference.model]
     return [layer.self_attn.config._attn_implementation for m in models for layer in m.base_model.layers]
@@ -120,6 +159,34 @@ def test_layers_are_plain_again_after_training(networks_of: Make, make_settings:
     assert "forward" in layer.__dict__
     networks.finish()
     assert "forward" not in layer.__dict__
+
+
+def test_a_copy_computes_with_its_own_layers(make_model: Make) -> None:
+    model, ids = make_model(initializer_range=0.3), torch.tensor([[8, 9, 10, 11]])
+    recompute_layers(model)
+    before = model(ids).logits
+    copied = copy.deepcopy(model)
+    torch.testing.assert_close(copied(ids).logits, before, rtol=0, atol=0)
+    with torch.no_grad():
+        for layer in copied.model.layers:
+            for parameter in layer.parameters():
+                parameter.zero_()
+    # Layers of zeros add nothing to the residual stream: what is left is embedding, norm and head.
+    with torch.no_grad():
+        plain = copied.lm_head(copied.model.norm(copied.model.embed_tokens(ids)))
+    for context in (nullcontext(), torch.no_grad()):
+        with context:
+            torch.testing.assert_close(copied(ids).logits, plain)
+    torch.testing.assert_close(model(ids).logits, before, rtol=0, atol=0)
+    assert (plain - before).abs().max() > 0.1
+
+
+def test_layers_that_were_left_wrapped_are_plain_in_the_next_run(make_model: Make, make_settings: Make) -> None:
+    model = make_model()
+    recompute_layers(model)
+    networks = make_networks(model, None, make_settings(), device=CPU, longest=24)
+    for network in (networks.actor, networks.critic.backbone):
+        assert not any("forward" in layer.__dict__ for layer in network.base_model.layers)
 
 
 def test_checkpointing_needs_layers_that_transformers_knows(make_model: Make) -> None:

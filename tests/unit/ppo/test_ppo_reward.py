@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ from bai_sweep.ppo.rewards import (
     configured_rewards,
     make_rewards,
 )
+from bai_sweep.ppo.rewards._rewards import Completions, RewardTools
 from bai_sweep.records import UserError
 from tests.unit.ppo import rewards as functions
 
@@ -154,6 +156,52 @@ def test_async_functions_run_together_and_on_one_loop() -> None:
     made.close()
     assert threading.active_count() == before
     assert loops[0].is_closed()
+
+
+def waiting_for_ever(ends: list[str], started: threading.Event) -> Callable[..., Any]:
+    async def endless(completions: list[str], **_: Any) -> list[float]:
+        started.set()
+        try:
+            await asyncio.sleep(600)
+        finally:
+            ends.append("cancelled")
+        return [0.0] * len(completions)
+
+    return endless
+
+
+def test_an_async_function_that_fails_ends_the_others() -> None:
+    ends: list[str] = []
+    before, endless = threading.active_count(), waiting_for_ever(ends, threading.Event())
+
+    async def failing(**_: Any) -> list[float]:
+        await asyncio.sleep(0.01)
+        raise ValueError("no")
+
+    made = make_rewards({"endless": endless, "failing": failing}, CPU)
+    with pytest.raises(UserError, match=r"'failing' failed at step 1 .*ValueError: no"):
+        made.give(TEXT_BATCH, TEXTS, IDS, ENDED, step=1)
+
+    assert ends == ["cancelled"]
+    assert threading.active_count() == before
+
+
+def test_an_interrupt_ends_async_functions() -> None:
+    ends: list[str] = []
+    started = threading.Event()
+    made = make_rewards({"endless": waiting_for_ever(ends, started)}, CPU)
+
+    def interrupt() -> None:
+        started.wait()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # one that waits is woken
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        made.give(TEXT_BATCH, TEXTS, IDS, ENDED, step=1)
+
+    thread.join()
+    assert ends == ["cancelled"]
 
 
 def test_async_functions_inside_a_running_loop() -> None:
@@ -347,3 +395,18 @@ def test_a_reward_tokenizer_without_eos_is_refused(reward_model: str, tokenizer:
 def test_texts_keep_thoughts_and_drop_eos_and_padding(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
     assert completion_texts(tokenizer, [[4, 10, 5, 8, 1, 0]], {0, 1}) == ["<think> c </think> a"]
+
+
+def test_a_row_longer_than_a_reward_models_positions_is_refused(reward_model: str) -> None:
+    """Before any forward pass: at 64 positions it is scored, at 65 it is not."""
+    reward = ModelReward(reward_model, CPU)
+    tools = RewardTools(3, TrainerState(), lambda name, value: None)
+
+    def scored(words: int) -> Any:
+        batch = PromptBatch(["a", "b c"], [[8], [9, 10]], {})
+        return reward(Completions(batch, ["d", " e" * words + " "], [[11], [12] * words], [True, True]), tools)
+
+    assert len(scored(61)) == 2  # two of the prompt, and the EOS
+    reward.model.backbone.register_forward_pre_hook(lambda *_: pytest.fail("a forward pass was made"))
+    with pytest.raises(UserError, match=r"a reward model's row fits in its 64 positions; step 3: rows of 65 tokens"):
+        scored(62)

@@ -54,3 +54,19 @@ def test_two_labels_are_no_critic(make_model: Make, tmp_path: Path) -> None:
 def test_a_critic_reads_all_of_the_actors_tokens(make_model: Make, make_settings: Make, reward_model: str) -> None:
     with pytest.raises(UserError, match=r"knows 22 and the actor 30"):
         make_networks(make_model(vocab_size=30), None, make_settings(critic=reward_model), device=CPU, longest=20)
+
+
+def test_values_under_autocast_have_the_precision_of_the_head(make_model: Make) -> None:
+    critic = ScalarModel.beside(make_model(initializer_range=0.3))
+    torch.nn.init.normal_(critic.head.weight, generator=torch.Generator().manual_seed(2))
+    hidden: list[torch.Tensor] = []
+    critic.backbone.norm.register_forward_hook(lambda *given: hidden.append(given[2]))
+    ids, rows = torch.arange(8, 16)[None], torch.zeros(8, dtype=torch.long)
+    with torch.autocast("cpu", torch.bfloat16):
+        values = critic(ids, rows, torch.arange(8))
+    assert values.dtype == torch.float32
+    assert (values != values.to(torch.bfloat16)).sum() >= 6
+    expected = hidden[0][0].double() @ critic.head.weight[0].double()
+    torch.testing.assert_close(values.double(), expected, atol=1e-6, rtol=1e-6)
+    (gradient,) = torch.autograd.grad(values.sum(), critic.head.weight)
+    torch.testing.assert_close(gradient[0].double(), hidden[0][0].double().sum(0), atol=1e-6, rtol=1e-6)

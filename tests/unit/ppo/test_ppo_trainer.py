@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,40 @@ def test_a_folder_and_a_model_train_alike(trainer: Make, make_model: Make, folde
     assert ours.model is model
     assert same_weights(model, by_path.model)
     assert not same_weights(model, make_model())
+
+
+def test_a_second_trainer_of_a_checkpointed_model_measures_from_a_reference_of_its_own(
+    trainer: Make, make_model: Make
+) -> None:
+    found = {}
+    for checkpointing in (False, True):
+        model, settings = make_model(), config(gradient_checkpointing=checkpointing)
+        trainer(model=model, args=settings).train()
+        assert not any("forward" in layer.__dict__ for layer in model.model.layers)
+        found[checkpointing] = [record.metrics for record in trainer(model=model, args=settings).train()]
+    for name in ("objective/kl", "loss/value_avg", "objective/entropy"):
+        plain, recomputed = ([metrics[name] for metrics in found[on]] for on in (False, True))
+        assert recomputed == pytest.approx(plain, rel=1e-4, abs=1e-7), name
+    assert abs(found[False][-1]["objective/kl"]) > 1e-4
+
+
+@pytest.mark.parametrize(("error", "refused"), [(0.02, True), (0.005, False)])
+def test_a_sampler_that_is_not_the_actor_is_told_from_its_logprobs(
+    trainer: Make, monkeypatch: pytest.MonkeyPatch, error: float, refused: bool
+) -> None:
+    generate = HFEngine.generate
+
+    def shifted(self: HFEngine, *args: Any) -> Any:
+        samples = generate(self, *args)
+        return dataclasses.replace(samples, logprobs=samples.logprobs - error)
+
+    monkeypatch.setattr(HFEngine, "generate", shifted)
+    if not refused:
+        assert len(trainer().train()) == 2
+        return
+    with pytest.raises(UserError, match=r"less than 0.01 on average; those of LlamaForCausalLM differ by 0.0200"):
+        trainer().train()
+    assert len(trainer(args=config(precision="bf16")).train()) == 2
 
 
 def test_a_dataset_and_rows_train_alike(trainer: Make) -> None:
@@ -314,6 +349,22 @@ def test_a_callback_stops_and_saves(trainer: Make, tmp_path: Path) -> None:
     assert [record.step for record in resumed.train(resume_from_checkpoint=True)] == [1, 2, 3, 4, 5]
 
 
+def test_a_checkpoint_that_could_not_be_written_is_not_heard_of(trainer: Make, tmp_path: Path) -> None:
+    place = tmp_path / "checkpoints"
+    place.write_text("no folder")
+
+    class Repair(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 2:
+                place.unlink()
+
+    recorder = Recorder()
+    trainer(callbacks=[Repair, recorder], args=config(tmp_path, steps=4, checkpoint_steps=2)).train()
+    assert [event for event in recorder.heard if event[0] == "save"] == [("save", 4)]
+    trainer(callbacks=[recorder], args=config(tmp_path, steps=4)).train(resume_from_checkpoint=True)
+    assert recorder.heard[-2] == ("train_begin", 4, 4, True)
+
+
 def test_what_is_no_callback(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(UserError, match="TrainerCallback objects or classes; got <function"):
         Events([rewards.words], None, None, tokenizer, TrainerState())
@@ -460,6 +511,7 @@ def test_vllm_takes_the_samplers_place(trainer: Make, monkeypatch: pytest.Monkey
             self.calls.append("close")
 
     monkeypatch.setattr("bai_sweep.ppo.rollouts._vllm.VLLMEngine", Engine)
+    monkeypatch.setattr("bai_sweep.ppo._trainer.check_engine", lambda *_: None)  # there is no GPU
     assert figures(trainer(args=config(engine="vllm", vllm={"timeout": 7}))) == figures(trainer())
     assert made[0].given == (7.0, (1,), 0)
     assert made[0].calls == ["sync", "generate", "sync", "generate", "close"]

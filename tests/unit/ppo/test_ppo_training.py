@@ -164,6 +164,13 @@ def test_the_kl_controller_steers_the_coefficient(run: Make) -> None:
         assert step.metrics["objective/non_score_reward"] == pytest.approx(others, abs=1e-6)
 
 
+def test_the_kl_controller_waits_until_the_actor_learns(run: Make) -> None:
+    _, telemetry = run(steps=4, critic_warmup_steps=2, kl_coef=0.5, kl_target=0.05, kl_horizon=100)
+    coefs = series(telemetry, "objective/kl_coef")
+    assert coefs[:3] == [0.5, 0.5, 0.5]
+    assert coefs[3] != 0.5
+
+
 def test_prompts_are_repeated_for_a_group(run: Make) -> None:
     rewards.calls.clear()
     run(steps=2, num_generations=4, functions={"r": {"function": "tests.unit.ppo.rewards:recording", "weight": 1.0}})
@@ -175,11 +182,15 @@ def test_prompts_are_repeated_for_a_group(run: Make) -> None:
     assert len(rewards.calls) == 2
 
 
-def test_a_batch_that_was_cut_off_whole_teaches_nothing(run: Make, make_model: Make) -> None:
+def test_a_batch_that_was_cut_off_whole_teaches_nothing(
+    run: Make, make_model: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     """Each completion has one token, and hardly any of them is the EOS."""
     untouched = make_model()
     actor, telemetry = run(steps=1, max_new_tokens=1, mask_truncated=True, seed=1)
     assert telemetry[0].metrics["completions/clipped_ratio"] == 1.0
+    assert "step 1: every completion was cut off; nothing is learned" in caplog.text
+    assert "critic/vf_explained_var" not in telemetry[0].metrics
     assert all(map(math.isfinite, telemetry[0].metrics.values()))
     assert not any(name.startswith(("loss/", "grad_norm/")) for name in telemetry[0].metrics)
     assert all(torch.equal(a, b) for a, b in zip(actor.parameters(), untouched.parameters(), strict=True))
@@ -199,9 +210,9 @@ def test_a_listener_can_end_the_training(
 
     def prune(telemetry: StepTelemetry) -> None:
         if telemetry.step == 2:
-            raise PrunedError
+            raise PrunedError("at step 2")
 
-    with pytest.raises(PrunedError):
+    with pytest.raises(PrunedError, match="at step 2"):
         train(
             make_model(), tokenizer, make_settings(), make_reward(), seed=0, device=torch.device("cpu"), on_step=prune
         )

@@ -19,6 +19,7 @@ from bai_sweep.config import GroupSettings
 from bai_sweep.ppo import DivergenceError
 from bai_sweep.ppo.groups._trl import train_with_trl
 from bai_sweep.records import StepTelemetry, UserError
+from bai_sweep.rules import faults_of_training
 from tests.unit.ppo import group_rewards
 from tests.unit.ppo.conftest import SMALL, preset
 
@@ -39,7 +40,10 @@ NAMES = {
 
 def settings_of(rl: str, **changes: Any) -> GroupSettings:
     ours = {name: value for name, value in SMALL.items() if name in GroupSettings.model_fields}
-    return GroupSettings.model_validate(preset(rl) | ours | {"num_generations": 4} | changes)
+    settings = GroupSettings.model_validate(preset(rl) | ours | {"num_generations": 4} | changes)
+    if faults := [f"{key}: {text}" for key, text in faults_of_training(settings.model_dump())]:
+        raise ValueError("; ".join(faults))
+    return settings
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +67,7 @@ class Run:
             self.heard.append(record)
             self.at_rollout.append(copy.deepcopy(self.model))
             if record.step == stop_after:
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(f"at step {stop_after}")
 
         self.telemetry = train_with_trl(
             self.model,
@@ -230,6 +234,14 @@ def test_minibatches_do_not_depend_on_what_rewards_draw(make_run: Make) -> None:
     assert drawing().figures == plain().figures
 
 
+def test_a_completion_without_a_reward_is_not_compared(make_run: Make) -> None:
+    """Where one of each group is paid there is nothing to compare; as zeros, the others would be worse than it."""
+    run = make_run("grpo", steps=1, num_generations=4, function="group_rewards:of_one_in_four")()
+
+    assert run.heard[0].metrics["rewards/kept/mean"] == 2.0
+    assert run.heard[0].metrics["grad_norm/actor"] == 0.0
+
+
 def test_dropout_is_off(make_run: Make, make_model: Make) -> None:
     run, dropped = make_run("grpo", steps=2), make_run("grpo", steps=2)
     dropped.model = make_model(initializer_range=0.3, attention_dropout=0.5)
@@ -288,7 +300,7 @@ def test_a_killed_run_goes_on_bit_for_bit(make_run: Make, tmp_path: Path) -> Non
     changes = {"steps": 4, "kl_coef": 0.1, "checkpoint_steps": 2, "num_iterations": 2, "lr_schedule": "cosine"}
     whole, killed, resumed, again = (make_run("grpo", **changes) for _ in range(4))
     whole()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="at step 3"):
         killed(folder=tmp_path / "run", stop_after=3)
     resumed(folder=tmp_path / "run")
     assert resumed.figures == whole.figures
@@ -299,7 +311,7 @@ def test_a_killed_run_goes_on_bit_for_bit(make_run: Make, tmp_path: Path) -> Non
 
 def test_what_a_listener_raises_ends_the_training_and_leaves_the_model_whole(make_run: Make) -> None:
     run = make_run("rloo", steps=4)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="at step 2"):
         run(stop_after=2)
     assert [record.step for record in run.heard] == [1, 2]
     assert not any(module.training for module in run.model.modules())
@@ -354,9 +366,9 @@ def test_a_tokenizer_without_eos(make_run: Make) -> None:
     ("kind", "changes", "fault"),
     [
         ("grpo", {"loss_type": "ppo"}, "Input should be 'grpo', 'dr_grpo', 'dapo'"),
-        ("grpo", {"loss_type": None}, "loss_type says how GRPO learns; got null"),
-        ("rloo", {"scale_rewards": "group"}, "scale_rewards is GRPO's and RLOO has none; got 'group'"),
-        ("rloo", {"num_generations": 1}, "num_generations=1 leaves nothing to compare"),
+        ("grpo", {"loss_type": None}, "loss_type: says how GRPO learns; got null"),
+        ("rloo", {"scale_rewards": "group"}, "scale_rewards: is GRPO's and RLOO has none; got 'group'"),
+        ("rloo", {"num_generations": 1}, "num_generations: 1 leaves nothing to compare"),
     ],
 )
 def test_settings_that_a_trainer_does_not_have(kind: str, changes: dict[str, Any], fault: str) -> None:
