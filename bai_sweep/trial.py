@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bai_sweep.config import GroupSettings, NoRL, PPOSettings, TrialConfig
-from bai_sweep.records import StepTelemetry, TrialResult, UserError
+from bai_sweep.devices import device_of
+from bai_sweep.records import StepTelemetry, TrialResult
 
 if TYPE_CHECKING:
-    import torch
-
     from bai_sweep.merging import InitialActor
     from bai_sweep.progress import ProgressFile
     from bai_sweep.tracking import TrialRun
@@ -200,23 +199,6 @@ def quiet_libraries() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def device_of(name: str) -> torch.device:
-    """`auto` is the first GPU where there is one.
-
-    Raises:
-        UserError: this machine has no such device.
-    """
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[device.type]
-    if (device.index or 0) >= there:
-        raise UserError(f"device={name}: torch finds {there} of this kind here; use device=auto")
-    return device
 
 
 def _report(result: TrialResult, run: TrialRun) -> None:

@@ -189,21 +189,6 @@ def critic_of(
     return copy.deepcopy(critic) if any(shares_weights(critic, other) for other in others) else critic
 
 
-def device_of(name: str) -> torch.device:
-    """`auto` is the first GPU where there is one.
-
-    Raises:
-        UserError: This machine has no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[device.type]
-    if (device.index or 0) >= there:
-        raise UserError(f"device={name}: torch finds {there} of this kind here; use device='auto'")
-    return device
-
-
 def check_kinds(*, args: object, peft_config: object, probes: object, callbacks: object) -> None:
     """Whether these arguments of a PPOTrainer are of their kinds; None is for all but args.
 

@@ -63,29 +63,32 @@ def train(
         )
     if settings.num_processes > 1 and Processes.join().count == 1:
         return train_in_processes(
-            model,
-            tokenizer,
-            settings,
-            reward,
-            seed=seed,
-            device=device,
-            on_step=on_step,
-            probes=probes,
-            folder=folder,
+            model, tokenizer, settings, reward, seed=seed, device=device, on_step=on_step, probes=probes, folder=folder
         )
-    trainer = PPOTrainer(
-        model,
-        functions_of(reward),
-        PPOConfig.of(settings, output_dir=None if folder is None else str(folder), seed=seed, device=str(device)),
-        prompts_of(reward, settings, seed),
-        tokenizer,
-        reward_weights={name: entry.weight for name, entry in reward.functions.items()},
-        probes=probes,
-    )
+    config = PPOConfig.of(settings, output_dir=None if folder is None else str(folder), seed=seed, device=str(device))
+    trainer = _trainer(model, tokenizer, config, reward, probes)
     with closing(trainer.steps(resume_from_checkpoint=folder is not None)) as steps:
         telemetry = tuple(_heard(steps, on_step))
     trainer.networks.finish()
     return telemetry
+
+
+def _trainer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    config: PPOConfig,
+    reward: RewardConfig,
+    probes: Mapping[str, str] | None,
+) -> PPOTrainer:
+    return PPOTrainer(
+        model,
+        functions_of(reward),
+        config,
+        prompts_of(reward, config, config.seed),
+        tokenizer,
+        reward_weights={name: entry.weight for name, entry in reward.functions.items()},
+        probes=probes,
+    )
 
 
 def _heard(steps: Iterable[StepTelemetry], on_step: Callable[[StepTelemetry], None]) -> Iterator[StepTelemetry]:

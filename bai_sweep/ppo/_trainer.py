@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
+from bai_sweep.devices import device_of
 from bai_sweep.generation import eos_ids
 from bai_sweep.ppo._check import check_engine
 from bai_sweep.ppo._config import PPOConfig
@@ -20,7 +21,6 @@ from bai_sweep.ppo._parts import (
     check_reward_models,
     check_vocabulary,
     critic_of,
-    device_of,
     rows_of,
     tokenizer_of,
 )

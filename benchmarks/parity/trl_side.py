@@ -69,27 +69,15 @@ def record_gradients(optimizer: Any, model: torch.nn.Module) -> list[dict[str, t
     return seen
 
 
-def main() -> None:
-    """Reads the case (a JSON file), trains, and writes what was seen beside it."""
-    path = Path(sys.argv[1])
-    case: dict[str, Any] = json.loads(path.read_text())
-    torch.set_num_threads(1)
-    tokenizer = AutoTokenizer.from_pretrained(case["policy"], padding_side="left")
-    rows = len(case["prompts"])
-    policy, reference = (
-        AutoModelForCausalLM.from_pretrained(case[name], dtype=torch.float64) for name in ("policy", "reference")
-    )
-    value, reward = (
-        AutoModelForSequenceClassification.from_pretrained(case[name], num_labels=1, dtype=torch.float64)
-        for name in ("value", "reward")
-    )
-    args = PPOConfig(
-        output_dir=str(path.parent / "out"),
-        per_device_train_batch_size=rows,
+def arguments(case: dict[str, Any], folder: Path) -> PPOConfig:
+    """TRL's settings: the case's, one minibatch of the whole batch, and nothing written."""
+    return PPOConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=len(case["prompts"]),
         gradient_accumulation_steps=1,
         num_mini_batches=1,
         num_ppo_epochs=case["ppo_epochs"],
-        total_episodes=rows,
+        total_episodes=len(case["prompts"]),
         response_length=len(case["responses"][0]),
         stop_token="eos",
         temperature=case["temperature"],
@@ -110,11 +98,26 @@ def main() -> None:
         disable_tqdm=True,
         use_cpu=True,
     )
+
+
+def main() -> None:
+    """Reads the case (a JSON file), trains, and writes what was seen beside it."""
+    path = Path(sys.argv[1])
+    case: dict[str, Any] = json.loads(path.read_text())
+    torch.set_num_threads(1)
+    tokenizer = AutoTokenizer.from_pretrained(case["policy"], padding_side="left")
+    policy, reference = (
+        AutoModelForCausalLM.from_pretrained(case[name], dtype=torch.float64) for name in ("policy", "reference")
+    )
+    value, reward = (
+        AutoModelForSequenceClassification.from_pretrained(case[name], num_labels=1, dtype=torch.float64)
+        for name in ("value", "reward")
+    )
     found: dict[str, Any] = {}
     read_locals(found)
     replace_generation(torch.tensor(case["responses"]), case["temperature"])
     trainer = PPOTrainer(
-        args=args,
+        args=arguments(case, path.parent / "out"),
         processing_class=tokenizer,
         model=policy,
         ref_model=reference,

@@ -8,9 +8,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from bai_sweep.config import TrialConfig, parse
+from bai_sweep.devices import device_of
 from bai_sweep.records import UserError
 from bai_sweep.sources import packaged_dir
-from bai_sweep.trial import check_inputs, device_of, run_trial, trial_name
+from bai_sweep.trial import check_inputs, run_trial, trial_name
 from tests.synthetic import trial
 
 

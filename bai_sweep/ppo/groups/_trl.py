@@ -20,12 +20,12 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from bai_sweep.config import GroupSettings, RewardConfig
-from bai_sweep.ppo._parts import check_vocabulary, tokenizer_of
+from bai_sweep.ppo._parts import check_reward_models, check_vocabulary, tokenizer_of
 from bai_sweep.ppo._prompts import prompt_batches, read_prompts
 from bai_sweep.ppo.checkpoints import global_random_state, load_global_random_state
 from bai_sweep.ppo.formulas import learning_rate_factor
 from bai_sweep.ppo.groups._steps import Steps, optimizer_steps
-from bai_sweep.ppo.networks import SHORT, attention, check_length, keep_activations, recompute_layers
+from bai_sweep.ppo.networks import SHORT, attention, check_length, check_sampled, keep_activations, recompute_layers
 from bai_sweep.ppo.rewards import configured_rewards
 from bai_sweep.records import StepTelemetry, UserError
 
@@ -76,16 +76,12 @@ def train_with_trl(
     )
     longest = max(len(ids) for batch in batches for ids in batch.token_ids) + settings.max_new_tokens
     check_length(model, longest)
+    check_sampled(model)
     model.to(device).eval().requires_grad_(True)  # type: ignore[arg-type]  # typed for tensors only
     with closing(configured_rewards(reward, device)) as rewards:
         rewards.check(batches[0].columns)
-        optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=settings.actor_learning_rate,
-            betas=settings.adam_betas,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
+        check_reward_models(rewards, batches)
+        optimizer = _optimizer(model, settings)
         steps = Steps(
             model, tokenizer, settings, rewards, batches, optimizer, seed=seed, on_step=on_step, folder=folder
         )
@@ -94,6 +90,16 @@ def train_with_trl(
             with _as_it_was(model), _attention(steps, longest), TemporaryDirectory(prefix="trl-") as empty:
                 _trainer(steps, device, empty).train()
     return tuple(steps.done)
+
+
+def _optimizer(model: PreTrainedModel, settings: GroupSettings) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.actor_learning_rate,
+        betas=settings.adam_betas,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
 
 
 @contextmanager

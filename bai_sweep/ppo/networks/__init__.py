@@ -1,7 +1,7 @@
 """Actor, critic and reference: how they are made, adapted, sharded, and run."""
 
 from bai_sweep.ppo.networks._actor_critic import FrozenPolicy
-from bai_sweep.ppo.networks._checks import check_length
+from bai_sweep.ppo.networks._checks import check_length, check_sampled
 from bai_sweep.ppo.networks._deepspeed import Zero2
 from bai_sweep.ppo.networks._lora import check_untied, copy_sharing_frozen, lora_config, opened, shares_weights
 from bai_sweep.ppo.networks._networks import SHORT, Networks, make_critic, make_networks
@@ -16,6 +16,7 @@ __all__ = [
     "Zero2",
     "attention",
     "check_length",
+    "check_sampled",
     "check_untied",
     "copy_sharing_frozen",
     "keep_activations",

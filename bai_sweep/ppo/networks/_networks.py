@@ -212,13 +212,22 @@ def make_networks(
             add_layers(critic.backbone, config, seed)
             critic.head.requires_grad_(True)
         critic.to(device).eval()
-        _check(
-            actor,
-            critic,
-            {"reference": reference, **{f"probe {name}": p for name, p in probes.items()}},
-            settings,
-            longest,
-        )
+        _check(actor, critic, reference, probes, settings, longest)
+    return _assembled(actor, critic, reference, probes, adapter, settings, device=device, longest=longest)
+
+
+def _assembled(  # noqa: PLR0917 - the networks, each of another role
+    actor: PreTrainedModel,
+    critic: ScalarModel,
+    reference: PreTrainedModel,
+    probes: Mapping[str, PreTrainedModel],
+    adapter: PeftModel | None,
+    settings: PPOSettings,
+    *,
+    device: torch.device,
+    longest: int,
+) -> Networks:
+    """The networks as they run: recomputed and sharded as the settings and the launcher say."""
     launched = _launched(settings)
     whole, sharding = actor, sharding_of(launched)
     if sharding is not None:
@@ -247,14 +256,16 @@ def _apart(policy: PreTrainedModel, actor: PreTrainedModel) -> PreTrainedModel:
     return copy_sharing_frozen(policy) if shares_weights(policy, actor) else policy
 
 
-def _check(
+def _check(  # noqa: PLR0917 - the networks, each of another role
     actor: PreTrainedModel,
     critic: ScalarModel,
-    frozen: Mapping[str, PreTrainedModel],
+    reference: PreTrainedModel,
+    probes: Mapping[str, PreTrainedModel],
     settings: PPOSettings,
     longest: int,
 ) -> None:
-    for name, model in {"critic": critic.backbone, **frozen}.items():
+    named = {f"probe {name}": probe for name, probe in probes.items()}
+    for name, model in {"critic": critic.backbone, "reference": reference, **named}.items():
         check_length(model, longest, name)
     rates = {"actor": settings.actor_learning_rate, "critic": settings.critic_learning_rate}
     check_trained({"actor": actor, "critic": critic}, rates)

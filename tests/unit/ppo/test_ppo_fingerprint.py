@@ -110,11 +110,11 @@ def adapted(*, seed: int = 1, **changes: Any) -> PeftModel:
     return get_peft_model(tiny_model(seed=seed), LoraConfig(**config))
 
 
-def of_models(folder: Path, *, resume: bool, model: Any, **parts: Any) -> None:
-    """A run of two steps of these models, or what goes on from it."""
+def of_models(folder: Path, *, resume: bool, model: Any, **parts: Any) -> list[dict[str, float]]:
+    """A run of two steps of these models, or what goes on from it, and its telemetry."""
     args = PPOConfig(folder, seed=3, device="cpu", **SMALL)
     trainer = PPOTrainer(model, lengths, args, ROWS, tiny_tokenizer(), **parts)
-    trainer.train(resume_from_checkpoint=resume)
+    return [reproducible(record.metrics) for record in trainer.train(resume_from_checkpoint=resume)]
 
 
 @pytest.mark.parametrize(
@@ -132,10 +132,11 @@ def test_another_adapter_is_refused(tmp_path: Path, changes: dict[str, Any], mes
 
 
 def test_how_an_adapter_was_loaded_changes_nothing(tmp_path: Path) -> None:
-    of_models(tmp_path, resume=False, model=adapted())
+    whole = of_models(tmp_path, resume=False, model=adapted())
     same = adapted(target_modules=["v_proj", "q_proj"], lora_dropout=0.1, inference_mode=True)
     same.active_peft_config.base_model_name_or_path = "elsewhere"
-    of_models(tmp_path, resume=True, model=same)
+
+    assert of_models(tmp_path, resume=True, model=same) == whole
 
 
 def value_model(seed: int) -> LlamaForSequenceClassification:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, MambaConfig, MambaForCausalLM, PreTrainedTokenizerFast
 
 from bai_sweep.config import GroupSettings
 from bai_sweep.ppo import DivergenceError
@@ -353,6 +353,13 @@ def test_what_is_not_finite_spoils_no_weights(function: str, what: str, make_run
 def test_prompts_that_do_not_fit(changes: dict[str, Any], fault: str, make_run: Make) -> None:
     with pytest.raises(UserError, match=fault):
         make_run("grpo", **changes)()
+
+
+def test_a_model_that_cannot_be_sampled_is_refused(make_run: Make) -> None:
+    run = make_run("grpo")
+    run.model = MambaForCausalLM(MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1, state_size=4))
+    with pytest.raises(UserError, match="whose state would take the padding in"):
+        run()
 
 
 def test_a_tokenizer_without_eos(make_run: Make) -> None:
