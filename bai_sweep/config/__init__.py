@@ -1,0 +1,61 @@
+"""What a trial's configuration may say: a pydantic model for every group of conf/.
+
+Defaults live in the YAML only; types, ranges and rules between fields live here only. `parse` turns Hydra's
+DictConfig into a frozen `TrialConfig` or raises one `ConfigError` that lists every fault; past this line nobody
+sees a DictConfig. Nothing here imports torch.
+"""
+
+from bai_sweep.config._actor import MergedActor, ModelConfig, SFTActor
+from bai_sweep.config._measures import (
+    Benchmark,
+    EvaluationConfig,
+    HockeyStickConfig,
+    KLBlowUpConfig,
+    LengthCollapseConfig,
+    SelectionConfig,
+    StabilityConfig,
+    TrackingConfig,
+)
+from bai_sweep.config._training import (
+    GroupSettings,
+    LoRASettings,
+    NoRL,
+    PPOScale,
+    PPOSettings,
+    PromptsConfig,
+    RewardConfig,
+    RewardFunction,
+    TrainingSettings,
+    VLLMSettings,
+)
+from bai_sweep.config._trial import TrialConfig, fault_text, parse, parse_mapping
+from bai_sweep.config._values import ConfigError
+
+__all__ = [
+    "Benchmark",
+    "ConfigError",
+    "EvaluationConfig",
+    "GroupSettings",
+    "HockeyStickConfig",
+    "KLBlowUpConfig",
+    "LengthCollapseConfig",
+    "LoRASettings",
+    "MergedActor",
+    "ModelConfig",
+    "NoRL",
+    "PPOScale",
+    "PPOSettings",
+    "PromptsConfig",
+    "RewardConfig",
+    "RewardFunction",
+    "SFTActor",
+    "SelectionConfig",
+    "StabilityConfig",
+    "TrackingConfig",
+    "TrainingSettings",
+    "TrialConfig",
+    "VLLMSettings",
+    "fault_text",
+    "parse",
+    "parse_mapping",
+]
