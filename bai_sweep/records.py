@@ -22,14 +22,27 @@ class UserError(Exception):
 
 @dataclass(frozen=True)
 class MergeRecipe:
-    """Which weights made an actor: `sum_k weights[k] * checkpoint[sources[k]]` (the paper's two stages flattened)."""
+    """What made an actor.
+
+    Args:
+        weights: Of each checkpoint, the paper's two stages flattened; a linear merge is their weighted sum.
+        sources: Of each checkpoint, a hub id with its commit.
+        method: The merging method (`actor/merge`), `linear` where it is the paper's.
+        settings: The method's own.
+    """
 
     weights: Mapping[str, float]
     sources: Mapping[str, str]
+    method: str = "linear"
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def formula(self) -> str:
-        """The merge as one line, for example `0.5*base + 0.25*instruct + 0.25*distilled`."""
-        return " + ".join(f"{weight:g}*{name}" for name, weight in self.weights.items())
+        """The merge as one line: `0.5*base + 0.25*instruct + 0.25*distilled`, or `ties(...; density=0.5)`."""
+        total = " + ".join(f"{weight:g}*{name}" for name, weight in self.weights.items())
+        if self.method == "linear":
+            return total
+        listed = ", ".join(f"{key}={_short(value)}" for key, value in self.settings.items() if value is not None)
+        return f"{self.method}({total}; {listed})" if listed else f"{self.method}({total})"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from bai_sweep.records import UserError
 
 TESTBED_SCHEME = "testbed://"
 TESTBED_MEMBERS = ("base", "instruct", "distilled", "reward")
+_CONFIGS = ("config.json", "adapter_config.json")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -37,8 +38,10 @@ def fault_of(source: str) -> str | None:
         known = ", ".join(TESTBED_SCHEME + m for m in TESTBED_MEMBERS)
         return None if member in TESTBED_MEMBERS else f"the testbed has {known}; got {source!r}"
     if source and Path(source).expanduser().is_dir():
-        missing = not (Path(source).expanduser() / "config.json").is_file()
-        return f"a model folder holds config.json; {source!r} has none" if missing else None
+        # an adapter's folder names its base, which has the config.json
+        missing = not any((Path(source).expanduser() / name).is_file() for name in _CONFIGS)
+        rule = "a model folder holds config.json, an adapter's adapter_config.json"
+        return f"{rule}; {source!r} has none" if missing else None
     if source.startswith((".", "~")) or not _HUB_ID.fullmatch(source):
         return f"no such folder: {source!r}; give a Hugging Face model folder or a hub id 'owner/name'"
     return None

@@ -73,12 +73,14 @@ def check_inputs(config: TrialConfig) -> None:
     """Whatever can be found wrong before a model is loaded and is not in the configuration alone.
 
     Raises:
-        UserError: a benchmark cannot be run, a reward or prompts are not there, the device is not.
+        UserError: a benchmark cannot be run, a reward or prompts are not there, the device is not, or checkpoints on
+            this machine do not fit together.
     """
-    from bai_sweep import evaluation, ppo
+    from bai_sweep import evaluation, merging, ppo
 
     evaluation.check(config.evaluation)
     device = device_of(config.device)
+    merging.check(config.model, config.actor)
     if not isinstance(config.rl, NoRL):
         ppo.check(config.rl, config.reward, device)
 

@@ -1,61 +1,56 @@
-"""Merging three checkpoints at alpha 0.5: a process of ours against mergekit's, from the command to the saved folder.
+"""Merging three checkpoints of 0.5B parameters at alpha 0.5: ours, mergekit 0.1.5, and a plain read and write.
 
-The models have the shape of SmolLM2-135M, random bf16 weights, one seed each. The floor is a plain read of the input
-bytes and a write of the output bytes. Both sides run with the same number of threads, in turn; the fastest run counts.
+The models have the shape of Qwen2-0.5B: bf16, sharded, seeded. Measured in turn, in one run: a whole process (from the
+command to the finished folder), the merge phase alone (imports done), the most memory each holds beyond the page cache
+(anonymous and shared pages), and, as in a worker, a new alpha in the live parameters against one copy of them in
+memory. The floor reads the same bytes into a buffer and writes as many as the result has. The fastest run counts.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from common import alternating, peer_python, peer_versions, report, seconds
+from common import peer_python, peer_versions, report
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from bai_sweep.sources import testbed_weights
 
 ALPHA = 0.5
-ROUNDS = 3
 WEIGHTS = {"base": ALPHA, "instruct": (1 - ALPHA) / 2, "distilled": (1 - ALPHA) / 2}
 SHAPE = {
-    "vocab_size": 49152,
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
+    "vocab_size": 151936,
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
     "tie_word_embeddings": True,
 }
-OURS = """
-import sys
-from pathlib import Path
-from bai_sweep.config import MergedActor, ModelConfig, PPOScale
-from bai_sweep.merging import initialise, save_model
-root, out = Path(sys.argv[1]), Path(sys.argv[2])
-scale = dict(actor_learning_rate=1, critic_learning_rate=1, steps=1, batch_size=1, minibatch_size=1, max_new_tokens=1)
-model = ModelConfig(
-    name="benchmark", base=str(root / "base"), sft={n: str(root / n) for n in ("instruct", "distilled")},
-    reward=None, tokenizer="base", dtype="bfloat16", ppo=PPOScale(**scale),
-)
-actor = MergedActor(kind="merge", name="bai", alpha=0.5, weights={"instruct": 0.5, "distilled": 0.5})
-merged = initialise(model, actor)
-save_model(merged.model, merged.tokenizer, merged.recipe, out)
-"""
+PIECE = 1 << 20
+HERE = Path(__file__).resolve().parent
+STAGES = HERE / "peers" / "merge_stages.py"
 
 
 def make_models(root: Path) -> None:
     """Three models of one shape with different weights."""
     tokenizer = AutoTokenizer.from_pretrained(testbed_weights() / "base")
+    torch.set_default_dtype(torch.bfloat16)
     for seed, name in enumerate(WEIGHTS):
         torch.manual_seed(seed)
-        LlamaForCausalLM(LlamaConfig(**SHAPE)).bfloat16().save_pretrained(root / name)
+        Qwen2ForCausalLM(Qwen2Config(**SHAPE)).save_pretrained(root / name, max_shard_size="400MB")
         tokenizer.save_pretrained(root / name)
+    torch.set_default_dtype(torch.float32)
 
 
 def recipe(root: Path) -> Path:
@@ -71,27 +66,47 @@ def recipe(root: Path) -> Path:
     return path
 
 
-def fresh(folder: Path) -> Path:
-    """The folder, gone."""
-    shutil.rmtree(folder, ignore_errors=True)
-    return folder
+def held(pid: int) -> int:
+    """Bytes of anonymous and shared memory that a process has resident: what is not the page cache's."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
 
 
-def plain_copy(root: Path) -> None:
-    """Reads every input byte, writes as many as one model has."""
-    data = [(root / name / "model.safetensors").read_bytes() for name in WEIGHTS]
-    (root / "floor").write_bytes(data[0])
+def run(command: Sequence[str | Path], threads: int) -> tuple[float, int, str]:
+    """Wall seconds of a process, the most memory that it held, what it printed last."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    start, most = time.perf_counter(), 0
+    with tempfile.TemporaryFile("w+") as printed:
+        process = subprocess.Popen(list(map(str, command)), env=environment, stdout=printed, stderr=subprocess.DEVNULL)
+        while process.poll() is None:
+            most = max(most, held(process.pid))
+            time.sleep(0.005)
+        taken = time.perf_counter() - start
+        printed.seek(0)
+        lines = printed.read().strip().splitlines()
+    if process.returncode:
+        raise SystemExit(f"{command[0]} failed with {process.returncode}")
+    return taken, most, lines[-1] if lines else ""
 
 
-def largest_difference(root: Path) -> float:
-    """Largest difference between the two outputs, in units in the last place of bf16 at the element."""
-    ours, theirs = load_file(root / "ours" / "model.safetensors"), load_folder(root / "theirs")
-    worst = 0.0
-    for name, tensor in ours.items():
-        gap = (tensor.float() - theirs[name].float()).abs()
-        ulp = torch.finfo(torch.bfloat16).eps * theirs[name].float().abs().clamp_min(1e-30)
-        worst = max(worst, (gap / ulp).max().item())
-    return worst
+def floor(root: Path, out: Path) -> float:
+    """Seconds to read every input byte into a buffer and to write as many as one model has."""
+    start = time.perf_counter()
+    buffer = bytearray(PIECE)
+    out.mkdir()
+    for name in WEIGHTS:
+        for shard in sorted((root / name).glob("*.safetensors")):
+            with shard.open("rb", buffering=0) as stored:
+                while stored.readinto(buffer):
+                    pass
+    for shard in sorted((root / "base").glob("*.safetensors")):
+        with (out / shard.name).open("wb", buffering=0) as written:
+            for start_of_piece in range(0, shard.stat().st_size, PIECE):
+                written.write(memoryview(buffer)[: min(PIECE, shard.stat().st_size - start_of_piece)])
+    return time.perf_counter() - start
 
 
 def load_folder(folder: Path) -> dict[str, torch.Tensor]:
@@ -99,40 +114,71 @@ def load_folder(folder: Path) -> dict[str, torch.Tensor]:
     return {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
 
 
+def largest_difference(ours: Path, theirs: Path) -> float:
+    """Largest difference between the two outputs, in units in the last place of bf16 at the element."""
+    mine, peers = load_folder(ours), load_folder(theirs)
+    worst = 0.0
+    for name, tensor in mine.items():
+        gap = (tensor.float() - peers[name].float()).abs()
+        ulp = torch.finfo(torch.bfloat16).eps * peers[name].float().abs().clamp_min(1e-30)
+        worst = max(worst, (gap / ulp).max().item())
+    return worst
+
+
 def main() -> None:
-    """Measures both sides and prints the JSON line."""
-    python = peer_python("mergekit", ["torch==2.13.0", "mergekit==0.1.5"])
+    """Measures every side in turn and prints the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    arguments = parser.parse_args()
+    threads = arguments.threads
+    peer = peer_python("mergekit", ["torch==2.13.0", "mergekit==0.1.5"])
+    seconds: dict[str, list[float]] = {}
+    memory: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         make_models(root)
-        threads = str(os.cpu_count())
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
-        mergekit = [
-            python.parent / "mergekit-yaml",
-            recipe(root),
-            root / "theirs",
-            "--num-threads",
-            threads,
-            "--quiet",
-        ]
-
-        def run(command: list[str | Path], out: Path) -> None:
-            fresh(out)
-            subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-        ours, peer = alternating(
-            lambda: run([sys.executable, "-c", OURS, root, root / "ours"], root / "ours"),
-            lambda: run(mergekit, root / "theirs"),
-            ROUNDS,
-        )
-        report(
-            "merge_vs_mergekit",
-            ours=ours,
-            peer=peer,
-            floor=min(seconds(lambda: plain_copy(root)) for _ in range(ROUNDS)),
-            versions=peer_versions(python, ["mergekit"]),
-            results={"largest difference, bf16 ulps": round(largest_difference(root), 2), "unit": "seconds a merge"},
-        )
+        ours, theirs, plain = root / "ours", root / "theirs", root / "plain"
+        sft = [f"sft.{name}={root / name}" for name in WEIGHTS if name != "base"]
+        merge = [sys.executable, "-m", "bai_sweep.merge", f"base={root / 'base'}", *sft, f"alpha={ALPHA}"]
+        sides: dict[str, tuple[list[str | Path], Path]] = {
+            "ours, process": ([*merge, f"threads={threads}", f"out={ours}"], ours),
+            "mergekit, process": (
+                [peer.parent / "mergekit-yaml", recipe(root), theirs, "--num-threads", str(threads), "--quiet"],
+                theirs,
+            ),
+            "ours, merge phase": ([sys.executable, STAGES, "ours", root, ours, str(threads)], ours),
+            "mergekit, merge phase": ([peer, STAGES, "mergekit", root, theirs, str(threads)], theirs),
+        }
+        for _ in range(arguments.rounds):
+            shutil.rmtree(plain, ignore_errors=True)
+            seconds.setdefault("floor", []).append(floor(root, plain))
+            for side, (command, out) in sides.items():
+                shutil.rmtree(out, ignore_errors=True)
+                taken, most, last = run(command, threads)
+                seconds.setdefault(side, []).append(float(last) if side.endswith("phase") else taken)
+                memory[side] = max(memory.get(side, 0), most)
+        difference = largest_difference(ours, theirs)
+        _, _, last = run([sys.executable, STAGES, "live", root, ours, str(threads)], threads)
+        live = json.loads(last)
+    best = {side: min(values) for side, values in seconds.items()}
+    report(
+        "merge_vs_mergekit",
+        ours=best["ours, process"],
+        peer=best["mergekit, process"],
+        floor=best["floor"],
+        versions=peer_versions(peer, ["mergekit"]),
+        results={
+            "unit": "seconds a merge",
+            "fastest of each": {side: round(value, 3) for side, value in best.items()},
+            "medians": {side: round(sorted(v)[len(v) // 2], 3) for side, v in seconds.items()},
+            "merge phase, ours over the floor": round(best["ours, merge phase"] / best["floor"], 2),
+            "merge phase, mergekit over ours": round(best["mergekit, merge phase"] / best["ours, merge phase"], 2),
+            "most memory beyond the page cache, MB": {side: round(value / 1e6) for side, value in memory.items()},
+            "a new alpha in a worker": live,
+            "largest difference, bf16 ulps": round(difference, 2),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Tensor functions are checked against the shapes in their signatures whenever a test calls them.
-install_import_hook(["bai_sweep.generation", "bai_sweep.merging._linear", "bai_sweep.ppo"], "beartype.beartype")
+install_import_hook(["bai_sweep.generation", "bai_sweep.ppo"], "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

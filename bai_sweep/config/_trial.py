@@ -72,11 +72,18 @@ def parse_mapping(raw: Mapping[str, Any]) -> TrialConfig:
 
 def _describe(fault: Any) -> str:
     group, *rest = fault["loc"]
+    owner = ""
     if group in ("actor", "rl"):  # pydantic puts the kind of a union's member into the path
         rest = rest[1:]
+    if group == "actor" and rest[:1] == ["merge"] and len(rest) > 1:
+        owner = f"; actor/merge={rest.pop(1)} has none"
+    if fault["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        rest.append(fault["ctx"]["discriminator"].strip("'"))
     key = ".".join(str(part) for part in (group, *rest))
     if fault["type"] == "extra_forbidden":
-        return f"{key}: there is no such key; `python -m bai_sweep --help` lists them"
+        return f"{key}: there is no such key{owner or '; `python -m bai_sweep --help` lists them'}"
+    if fault["type"] == "model_attributes_type" and key == "actor.merge":
+        return f"{key}: a group of settings, chosen as actor/merge=<method>; got {fault['input']!r}"
     return f"{key}: {fault_text(fault)}"
 
 

@@ -9,6 +9,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
+from bai_sweep import merging
 from bai_sweep.search._lease import machine
 from bai_sweep.search._queue import TrialQueue
 from bai_sweep.search._supervisor import supervise
@@ -28,14 +29,17 @@ def run_workers(job: WorkerJob, queue: TrialQueue, *, workers: int, threads: int
     Raises:
         KeyboardInterrupt: after the running trials were given back to the queue.
     """
-    if not str(job.config.hydra.launcher._target_).endswith(".BasicLauncher"):
-        _launch(job, workers, threads)
-    elif workers == 1:
-        limit_threads(threads_per_worker(threads, 1))
-        with terminated_as_interrupted():
-            work(job)
-    else:
-        supervise(job, queue, workers=workers, threads=threads_per_worker(threads, workers))
+    try:
+        if not str(job.config.hydra.launcher._target_).endswith(".BasicLauncher"):
+            _launch(job, workers, threads)
+        elif workers == 1:
+            limit_threads(threads_per_worker(threads, 1))
+            with terminated_as_interrupted():
+                work(job)
+        else:
+            supervise(job, queue, workers=workers, threads=threads_per_worker(threads, workers))
+    finally:
+        merging.release()  # shared memory, also of workers that were killed
 
 
 @dataclass(frozen=True)

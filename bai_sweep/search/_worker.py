@@ -30,6 +30,7 @@ from omegaconf import DictConfig
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
+from bai_sweep import merging
 from bai_sweep.search._context import RunningTrial
 from bai_sweep.search._job import TrialFailedError, has_result, run_trial_job, trial_folder
 from bai_sweep.search._lease import Lease
@@ -86,6 +87,13 @@ def work(job: WorkerJob) -> None:
         Singleton.set_state(job.hydra_state)
     queue = job.open_queue()
     record_failures(job.config, queue.recover())
+    try:
+        _run_all(job, queue)
+    finally:
+        merging.release()  # a launcher may keep this process for other work
+
+
+def _run_all(job: WorkerJob, queue: TrialQueue) -> None:
     # Idle workers stay: the trials that others run may come back.
     pause = min(1.0, job.settings.lease_seconds / 3)
     while True:

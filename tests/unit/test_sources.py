@@ -31,6 +31,13 @@ def test_a_local_folder_needs_a_config(tmp_path: Path) -> None:
     assert resolve(str(tmp_path)) == (str(tmp_path), None)
 
 
+def test_an_adapter_folder_is_a_model_too(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+
+    assert fault_of(str(tmp_path)) is None
+    assert resolve(str(tmp_path)) == (str(tmp_path), None)
+
+
 @pytest.mark.parametrize("source", ["/does/not/exist", "./nor/this", "~/nor-that", "a/b/c", "plain", ""])
 def test_what_is_neither_is_a_fault(source: str) -> None:
     assert "no such folder" in str(fault_of(source))

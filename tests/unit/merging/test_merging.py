@@ -8,47 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bai_sweep.config import MergedActor, ModelConfig, PPOScale, SFTActor
-from bai_sweep.merging import initialise, linear_merge, recipe_of, save_model
+from bai_sweep.config import SFTActor
+from bai_sweep.merging import initialise, recipe_of, save_model
 from bai_sweep.records import UserError
 from tests.tiny import save_tiny_model
-
-SCALE = PPOScale(
-    actor_learning_rate=1e-4,
-    critic_learning_rate=1e-4,
-    steps=1,
-    batch_size=1,
-    minibatch_size=1,
-    max_new_tokens=1,
-    critic_warmup_steps=0,
-    gae_length_alpha=1.0,
-    micro_batch_tokens=None,
-    gradient_checkpointing=False,
-)
-
-
-def model_config(family: dict[str, Path], dtype: str = "float32", **changes: object) -> ModelConfig:
-    values = {
-        "name": "tiny",
-        "base": str(family["base"]),
-        "sft": {"instruct": str(family["instruct"]), "distilled": str(family["distilled"])},
-        "reward": None,
-        "tokenizer": "base",
-        "dtype": dtype,
-        "ppo": SCALE,
-    }
-    return ModelConfig.model_validate({**values, **changes})
-
-
-def bai(alpha: float, instruct: float = 0.5) -> MergedActor:
-    return MergedActor(
-        kind="merge", name="bai", alpha=alpha, weights={"instruct": instruct, "distilled": 1.0 - instruct}
-    )
+from tests.unit.merging.live_helpers import bai, model_config
 
 
 def reference(family: dict[str, Path], alpha: float, instruct: float) -> dict[str, np.ndarray]:
@@ -184,7 +151,7 @@ def test_pickled_weights_are_refused(tiny_family: dict[str, Path], tmp_path: Pat
     folder = save_tiny_model(tmp_path / "pickled")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
-    with pytest.raises(UserError, match=r"read from \*.safetensors only"):
+    with pytest.raises(UserError, match=r"read from \*.safetensors; a pickle"):
         initialise(model_config({**tiny_family, "distilled": folder}), bai(0.5))
 
 
@@ -202,30 +169,3 @@ def test_a_saved_merge_loads_in_transformers_and_says_what_it_is(tiny_family: di
     assert manifest["trained"] is None
     with pytest.raises(UserError, match="nothing is overwritten"):
         save_model(actor.model, actor.tokenizer, actor.recipe, folder)
-
-
-@given(
-    weights=st.lists(st.floats(-2, 2), min_size=1, max_size=4),
-    shape=st.lists(st.integers(1, 5), min_size=1, max_size=3),
-    dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]),
-    seed=st.integers(0, 1000),
-)
-@settings(max_examples=60, deadline=None)
-def test_linear_merge_is_the_rounded_sum(
-    weights: list[float], shape: list[int], dtype: torch.dtype, seed: int
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    tensors = [torch.randn(shape, generator=generator).to(dtype) for _ in weights]
-
-    merged = linear_merge(tensors, weights, dtype)
-
-    exact = sum(w * t.double() for w, t in zip(weights, tensors, strict=True))
-    assert merged.dtype == dtype
-    # one rounding to the output's dtype, plus the float32 accumulation's
-    tolerance = torch.finfo(dtype).eps * exact.abs() / 2 + 4e-6
-    assert torch.all((merged.double() - exact).abs() <= tolerance)
-
-
-def test_shapes_are_checked_in_the_tests() -> None:
-    with pytest.raises(TypeError, match="tensors"):
-        linear_merge([torch.ones(2, dtype=torch.int64)], [1.0], torch.float32)

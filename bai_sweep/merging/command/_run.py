@@ -1,0 +1,97 @@
+"""The merge itself, from settings to a folder."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+from bai_sweep.merging.command._job import Job, planned
+from bai_sweep.merging.command._progress import ProgressBar, size
+from bai_sweep.merging.command._settings import MergeSettings
+from bai_sweep.merging.geometry import Geometry, draw
+from bai_sweep.merging.output import write_model
+from bai_sweep.merging.output._beside import refuse_existing
+
+log = logging.getLogger(__name__)
+
+_LOAD = """\
+load it   transformers.AutoModelForCausalLM.from_pretrained({folder!r})
+          or in a study: model.sft.<name>={folder}"""
+
+
+def run(settings: MergeSettings, command: str) -> None:
+    """Merges, or in a dry run says what a merge would do; prints to standard output what people want to know.
+
+    Args:
+        settings: What is asked for.
+        command: The command line, for the manifest.
+
+    Raises:
+        UserError: The models do not fit, a file is broken, the folder exists, the disk is full.
+    """
+    started = time.perf_counter()
+    refuse_existing(settings.folder)
+    with planned(settings) as job:
+        if settings.dry_run:
+            from bai_sweep.merging.command._dry_run import describe
+
+            print(describe(job))
+            return
+        print(f"merging {job.recipe.formula()} into {job.settings.folder}", file=sys.stderr, flush=True)
+        for doubt in job.plan.doubts:
+            print(f"doubt: {doubt}", file=sys.stderr, flush=True)
+        geometry = _write(job, command)
+        if geometry is not None and settings.figure:
+            _draw(geometry, job.settings.folder)
+        print(_ending(job, time.perf_counter() - started))
+
+
+def _write(job: Job, command: str) -> Geometry | None:
+    settings, plan = job.settings, job.plan
+    looks = settings.diagnostics != "none"
+    sample = settings.diagnostics == "sample"
+    geometry = Geometry(plan.tensors, plan.values, job.method.members, sample=sample) if looks else None
+    with ProgressBar(job.parameters, job.read_once + job.written) as bar:
+        write_model(
+            plan,
+            job.method,
+            job.recipe,
+            job.members,
+            job.settings.folder,
+            tokenizer_folder=job.folders[settings.tokenizer_model],
+            dtype=job.dtype,
+            max_shard_bytes=settings.max_shard_size,
+            threads=job.threads,
+            geometry=geometry,
+            on_progress=bar.advance,
+            command=command,
+            folders=job.folders,
+            missing_tokens=settings.missing_tokens,
+        )
+    return geometry
+
+
+def _draw(geometry: Geometry, folder: Path) -> None:
+    try:
+        draw(geometry.summary(), folder / "geometry.png")
+    except OSError as error:
+        log.warning("the model in %s is whole, its figure is missing: %s", folder, error)
+
+
+def _ending(job: Job, seconds: float) -> str:
+    files = list(job.settings.folder.glob("*.safetensors"))
+    weights = size(sum(file.stat().st_size for file in files))
+    plural = "s" if len(files) > 1 else ""
+    doubts = f"{len(job.plan.doubts)}, listed above and in merge.json" if job.plan.doubts else "none"
+    return "\n".join(
+        [
+            f"merged    {job.recipe.formula()}",
+            f"into      {job.settings.folder}",
+            f"size      {job.parameters:,} parameters as {job.dtype}, {weights} in {len(files)} file{plural}",
+            f"took      {seconds:.2f} s",
+            f"doubts    {doubts}",
+            _LOAD.format(folder=str(job.settings.folder)),
+        ]
+    )

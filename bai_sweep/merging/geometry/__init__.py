@@ -1,0 +1,9 @@
+"""How models lie to each other: distances, angles, task vectors and their conflicts, layer by layer.
+
+`Geometry` looks on while a merge runs and keeps sums only; `draw` makes a figure of its summary.
+"""
+
+from bai_sweep.merging.geometry._figure import draw
+from bai_sweep.merging.geometry._geometry import MERGE, Geometry
+
+__all__ = ["MERGE", "Geometry", "draw"]

@@ -1,0 +1,102 @@
+"""From the configuration of an actor to a live model that holds its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from bai_sweep.config import MergedActor, ModelConfig, SFTActor
+from bai_sweep.merging._types import Method
+from bai_sweep.merging.live._opened import Opened
+from bai_sweep.merging.live._process import opened
+from bai_sweep.merging.live._skeleton import converted, parameters_of, room_for, skeleton
+from bai_sweep.merging.live._targets import targets_of
+from bai_sweep.merging.methods import method_of, recipe_of
+from bai_sweep.merging.output._settings import copy_tokenizer, ends_of
+from bai_sweep.merging.output._tokenizer import add_tokens
+from bai_sweep.records import MergeRecipe
+from bai_sweep.sources import reading
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class InitialActor:
+    """The model that PPO starts from, its tokenizer, and what made it."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    recipe: MergeRecipe
+
+
+def initialise(model: ModelConfig, actor: MergedActor | SFTActor, *, threads: int | None = None) -> InitialActor:
+    """Merges the checkpoints straight into a live model, on the CPU: so every device gets the same actor, bit for bit.
+
+    The model named by `model.tokenizer` gives tokenizer, configuration and generation configuration to every actor,
+    and an end of sequence of any member ends a response: so actors of different ratios differ in weights only.
+
+    From the second linear merge of the same checkpoints and weights on, stage 1 is held in memory that the processes
+    of a machine share, and a new alpha is one interpolation. The result is the same bit for bit.
+
+    Args:
+        model: The checkpoints.
+        actor: What to make of them.
+        threads: How many work; as many as torch has where None.
+
+    Raises:
+        UserError: The checkpoints do not fit together; every fault is named with tensors and shapes.
+    """
+    method = method_of(actor)
+    with opened(model, method.members) as merge:
+        live = _merged(model, actor, method, merge, threads or torch.get_num_threads())
+        live.generation_config = _generation(live, merge, model.tokenizer)
+        tokenizer = _tokenizer(merge, model.tokenizer)
+        recipe = recipe_of(model, actor)
+        pinned = {name: merge.members[name].source for name in recipe.sources}
+    return InitialActor(live, tokenizer, dataclasses.replace(recipe, sources=pinned))
+
+
+def _merged(
+    model: ModelConfig, actor: MergedActor | SFTActor, method: Method, merge: Opened, threads: int
+) -> PreTrainedModel:
+    plan = merge.plan
+    live = skeleton(plan.config, str(merge.folders[model.tokenizer]), getattr(torch, model.dtype))
+    parameters = parameters_of(live, plan.tensors)
+    state = room_for(live, plan.tensors) if parameters is None else parameters
+    merge.merge(actor, method, targets_of(state, plan.tensors), threads=threads)
+    return converted(live, state) if parameters is None else live
+
+
+def _generation(live: PreTrainedModel, merge: Opened, tokenizer: str) -> GenerationConfig:
+    folder = merge.folders[tokenizer]
+    if (folder / "generation_config.json").is_file():
+        settings: GenerationConfig = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    else:
+        settings = GenerationConfig.from_model_config(live.config)
+    settings.eos_token_id = ends_of(merge.configs, merge.folders, merge.plan.vocabulary) or None
+    return settings
+
+
+def _tokenizer(merge: Opened, name: str) -> PreTrainedTokenizerBase:
+    """The named model's, with the tokens that a union vocabulary adds."""
+    folder, added = merge.folders[name], merge.plan.vocabulary.added
+    with reading(str(folder)):
+        if not added:
+            return _load(folder)
+        with tempfile.TemporaryDirectory() as temporary:
+            copy_tokenizer(folder, Path(temporary))
+            add_tokens(Path(temporary), added)
+            tokenizer = _load(Path(temporary))
+        tokenizer.name_or_path = str(folder)
+        return tokenizer
+
+
+def _load(folder: Path) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return tokenizer

@@ -1,0 +1,23 @@
+"""What a merge leaves behind: a Hugging Face folder that is there whole or not at all, and the record of its making.
+
+`write_model` streams a planned merge into one, `save_model` saves a live model; `ends_of` says what ends a response.
+"""
+
+from bai_sweep.merging.output._beside import written_beside
+from bai_sweep.merging.output._save import save_model
+from bai_sweep.merging.output._settings import ends_of
+from bai_sweep.merging.output._shards import Layout, plan_shards
+from bai_sweep.merging.output._sink import FileSink
+from bai_sweep.merging.output._write import GeometryLike, layout_of, write_model
+
+__all__ = [
+    "FileSink",
+    "GeometryLike",
+    "Layout",
+    "ends_of",
+    "layout_of",
+    "plan_shards",
+    "save_model",
+    "write_model",
+    "written_beside",
+]
