@@ -37,14 +37,23 @@ def fault_of(source: str) -> str | None:
         member = source.removeprefix(TESTBED_SCHEME)
         known = ", ".join(TESTBED_SCHEME + m for m in TESTBED_MEMBERS)
         return None if member in TESTBED_MEMBERS else f"the testbed has {known}; got {source!r}"
-    if source and Path(source).expanduser().is_dir():
-        # an adapter's folder names its base, which has the config.json
-        missing = not any((Path(source).expanduser() / name).is_file() for name in _CONFIGS)
-        rule = "a model folder holds config.json, an adapter's adapter_config.json"
-        return f"{rule}; {source!r} has none" if missing else None
+    try:
+        if source and (place := Path(source).expanduser()).exists():
+            return _fault_of_folder(place)
+    except OSError as error:
+        return f"{source!r} cannot be read: {error.strerror}; give a folder that this user may open"
     if source.startswith((".", "~")) or not _HUB_ID.fullmatch(source):
         return f"no such folder: {source!r}; give a Hugging Face model folder or a hub id 'owner/name'"
     return None
+
+
+def _fault_of_folder(place: Path) -> str | None:
+    if not place.is_dir():
+        return f"a model is a folder, {str(place)!r} is a file; give the folder it is in"
+    # an adapter's folder names its base, which has the config.json
+    if any((place / name).is_file() for name in _CONFIGS):
+        return None
+    return f"a model folder holds config.json, an adapter's adapter_config.json; {str(place)!r} has none"
 
 
 @contextmanager

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError
 
 from bai_sweep.config._actor import MergedActor, ModelConfig, SFTActor
@@ -13,6 +12,9 @@ from bai_sweep.config._measures import EvaluationConfig, SelectionConfig, Stabil
 from bai_sweep.config._training import GroupSettings, NoRL, PPOSettings, RewardConfig
 from bai_sweep.config._values import ConfigError, Count, Name, Ratio, Section, Weights
 from bai_sweep.rules import faults_of_training
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 class TrialConfig(Section):
@@ -45,6 +47,8 @@ def parse(cfg: DictConfig) -> TrialConfig:
     Raises:
         ConfigError: names every fault with its key, the value and the rule.
     """
+    from omegaconf import OmegaConf  # who has a DictConfig has imported it
+
     try:
         trial = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
         raw = OmegaConf.to_container(trial, resolve=True, throw_on_missing=True)

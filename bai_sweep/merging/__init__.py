@@ -1,21 +1,21 @@
 """Checkpoints to an initial actor, or to a model folder: Balanced Actor Initialization in one pass, and its kin.
 
 `initialise` merges straight into a live model; `open_members`, `plan_merge`, `method_of` and `write_model` merge from
-files to files, without torch. torch is imported with `initialise` only.
+files to files, without torch. A name is imported when it is first asked for, torch with `initialise` only.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from bai_sweep.merging._plan import MergePlan, plan_merge
-from bai_sweep.merging._types import Member, Method
-from bai_sweep.merging.inputs import open_members
-from bai_sweep.merging.methods import method_of, recipe_of
-from bai_sweep.merging.output import save_model, write_model
-
 if TYPE_CHECKING:
+    from bai_sweep.merging._plan import MergePlan, plan_merge
+    from bai_sweep.merging._types import Member, Method
+    from bai_sweep.merging.inputs import open_members
     from bai_sweep.merging.live import InitialActor, Stage1, check, initialise, release
+    from bai_sweep.merging.methods import method_of, recipe_of
+    from bai_sweep.merging.output import save_model, write_model
 
 __all__ = [
     "InitialActor",
@@ -34,12 +34,18 @@ __all__ = [
     "write_model",
 ]
 
-_LIVE = ("InitialActor", "Stage1", "check", "initialise", "release")
+_HOMES = {
+    "_plan": ("MergePlan", "plan_merge"),
+    "_types": ("Member", "Method"),
+    "inputs": ("open_members",),
+    "live": ("InitialActor", "Stage1", "check", "initialise", "release"),
+    "methods": ("method_of", "recipe_of"),
+    "output": ("save_model", "write_model"),
+}
 
 
 def __getattr__(name: str) -> object:
-    if name in _LIVE:
-        from bai_sweep.merging import live
-
-        return getattr(live, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

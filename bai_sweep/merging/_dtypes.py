@@ -25,8 +25,8 @@ _STORAGE: Mapping[Dtype, np.dtype[Any]] = {
     "BF16": np.dtype("<u2"),
 }
 
-# the smallest magnitude that rounds to infinity: half a unit above the greatest finite one
-_ENDS: Mapping[Dtype, float] = {"F64": np.inf, "F32": np.inf, "F16": 65520.0, "BF16": float.fromhex("0x1.ffp127")}
+ENDS: Mapping[Dtype, float] = {"F64": np.inf, "F32": np.inf, "F16": 65520.0, "BF16": float.fromhex("0x1.ffp127")}
+"""The smallest magnitude that rounds to infinity: half a unit above the greatest finite one."""
 
 
 class _Scratch(threading.local):
@@ -79,7 +79,7 @@ def narrow(values: Values, dtype: Dtype, into: NDArray[Any]) -> bool:
     Returns:
         Whether every element of `into` is finite.
     """
-    finite = _within(values, _ENDS[dtype])
+    finite = _within(values, ENDS[dtype])
     if dtype == "BF16":
         for start in range(0, values.size, BLOCK):  # the scratch stays small, however many there are
             _narrow_to_bfloat16(values[start : start + BLOCK], into[start : start + BLOCK], finite)

@@ -7,6 +7,7 @@ be gone in the fork, their locks held) and without a GPU or a BLAS at work: only
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import io
 import os
@@ -23,7 +24,7 @@ from typing import Any, NoReturn, Self, final
 
 from bai_sweep.records import UserError
 
-_SIZE = 8  # bytes of a task's number, and of a message's length
+_SIZE = 8  # bytes of a message's length
 
 
 def available() -> bool:
@@ -36,18 +37,24 @@ class Channel:
     """A worker's side: what to do next, and the way home.
 
     Args:
-        tasks: A file of the numbers that are left. All workers read at one offset, which the kernel moves with the
-            read: nobody holds a lock that would be held for ever by a worker that is killed.
+        tasks: How many tasks there are.
+        taken: An empty file whose offset, which forks share, is the number of tasks that are taken. The kernel gives
+            back the lock on it when a worker is killed.
         home: Where messages are written.
     """
 
     tasks: int
+    taken: int
     home: int
 
     def next(self) -> int | None:
         """The number of a task that nobody else has; None if all are taken."""
-        number = os.read(self.tasks, _SIZE)
-        return int.from_bytes(number, "little") if number else None
+        fcntl.lockf(self.taken, fcntl.LOCK_EX)
+        try:
+            number = os.lseek(self.taken, 1, os.SEEK_CUR) - 1
+        finally:
+            fcntl.lockf(self.taken, fcntl.LOCK_UN)
+        return number if number < self.tasks else None
 
     def send(self, message: object) -> None:
         """Sends something home.
@@ -82,12 +89,9 @@ class Crew:
 
     def __init__(self, count: int, tasks: int, work: Callable[[Channel], None]) -> None:
         self._workers: dict[int, int] = {}  # process ids by the descriptors that their messages come from
-        self._tasks = os.memfd_create("tasks")
+        self._tasks = tasks
+        self._taken = os.memfd_create("taken")
         try:
-            with os.fdopen(os.dup(self._tasks), "wb") as numbers:
-                for number in range(tasks):
-                    numbers.write(number.to_bytes(_SIZE, "little"))
-            os.lseek(self._tasks, 0, os.SEEK_SET)
             for _ in range(min(count, tasks)):
                 self._fork(work)
         except BaseException:  # a Ctrl-C while processes are started
@@ -133,9 +137,9 @@ class Crew:
         while self._workers:
             with suppress(KeyboardInterrupt):  # stopping already
                 self._wait_for(next(iter(self._workers)))
-        if self._tasks >= 0:
-            os.close(self._tasks)
-            self._tasks = -1
+        if self._taken >= 0:
+            os.close(self._taken)
+            self._taken = -1
 
     def _fork(self, work: Callable[[Channel], None]) -> None:
         reading, writing = os.pipe()
@@ -144,7 +148,7 @@ class Crew:
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
             if pid == 0:
-                _serve(work, Channel(self._tasks, writing), unused=(reading, *self._workers))
+                _serve(work, Channel(self._tasks, self._taken, writing), unused=(reading, *self._workers))
             self._workers[reading] = pid
         os.close(writing)
 

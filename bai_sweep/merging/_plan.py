@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bai_sweep.merging._json import read_json
 from bai_sweep.merging._types import Member, TensorInfo, Tensors
 from bai_sweep.merging.compatibility import (
     by_row,
@@ -99,21 +100,21 @@ def _config(name: str, folder: Path, members: Mapping[str, Member]) -> Mapping[s
     path = folder / "config.json"
     if not path.is_file():  # an adapter that is not read: its base is a model of the same shape
         return next(iter(members.values())).config
-    try:
-        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: a model's configuration is JSON; this one is not ({error}); get it again") from error
-    return content
+    return read_json(path)
 
 
 def _rows(configs: Mapping[str, Mapping[str, Any]], tensors: Mapping[str, Tensors]) -> dict[str, int]:
     """Of every model's embedding: counted where it is read, from its configuration otherwise."""
     known = {name: rows_of(view.specs) for name, view in tensors.items()}
     fallback = next((rows for rows in known.values() if rows is not None), 0)
-    return {
-        name: known.get(name) or int(settings_of(config).get("vocab_size") or fallback)
-        for name, config in configs.items()
-    }
+    return {name: known.get(name) or _rows_named(name, config, fallback) for name, config in configs.items()}
+
+
+def _rows_named(name: str, config: Mapping[str, Any], fallback: int) -> int:
+    rows = settings_of(config).get("vocab_size") or fallback
+    if type(rows) is not int:
+        raise UserError(f"{name}: vocab_size is the number of an embedding's rows; its config.json has {rows!r}")
+    return rows
 
 
 def _tensors(view: Tensors, by_token: Sequence[str], rows: int) -> tuple[TensorInfo, ...]:

@@ -30,7 +30,7 @@ from random_models import make_tokenizer  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM  # noqa: E402
 
-from bai_sweep.config import MergedActor, ModelConfig  # noqa: E402
+from bai_sweep.config import MergedActor  # noqa: E402
 from bai_sweep.merging._dtypes import DTYPES  # noqa: E402
 from bai_sweep.merging._plan import plan_merge  # noqa: E402
 from bai_sweep.merging.inputs import open_members  # noqa: E402
@@ -147,7 +147,7 @@ def merge(places: Mapping[str, Path], case: Mapping[str, Any], out: Path, dtype:
     weights = case.get("weights", TWO)
     actor = MergedActor.model_validate({"kind": "merge", "name": "parity", **case, "weights": weights})
     sft = {name: str(place) for name, place in places.items() if name != "base" and name in weights}
-    recipe = recipe_of(ModelConfig.model_construct(base=str(places["base"]), sft=sft), actor)
+    recipe = recipe_of({"base": str(places["base"])} | sft, actor)
     folders = {"base": places["base"]}
     with open_members(recipe.sources) as members:
         folders = {name: member.folder for name, member in members.items()}

@@ -18,7 +18,7 @@ ALPHA = 0.5
 def ours(root: Path, out: Path, threads: int) -> str:
     """From checked members to all bytes written; hashing the inputs and the other files are left out."""
     from bai_sweep.merging import open_members, plan_merge
-    from bai_sweep.merging._engine import run
+    from bai_sweep.merging._processes import run
     from bai_sweep.merging.methods import Linear
     from bai_sweep.merging.output import FileSink, layout_of
 
@@ -29,7 +29,7 @@ def ours(root: Path, out: Path, threads: int) -> str:
         out.mkdir()
         start = time.perf_counter()
         with FileSink(out, layout_of(plan, "BF16", 5 * 10**9), "BF16") as sink:
-            run(plan.tensors, plan.values, Linear(ALPHA, SFT), sink, threads=threads)
+            run(plan.tensors, plan.values, Linear(ALPHA, SFT), sink, processes=threads)
         return f"{time.perf_counter() - start:.4f}"
 
 
@@ -77,7 +77,7 @@ def live(root: Path, out: Path, threads: int) -> str:
                     copy.copy_(parameter.detach())
                 plain.append(time.perf_counter() - start)
                 start = time.perf_counter()
-                stage1.interpolate(alpha, model, threads=threads)
+                stage1.interpolate(alpha, model)
                 interpolations.append(time.perf_counter() - start)
             found[str(dtype).removeprefix("torch.")] = {
                 "interpolation, s": round(min(interpolations), 3),

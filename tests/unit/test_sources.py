@@ -46,3 +46,22 @@ def test_what_is_neither_is_a_fault(source: str) -> None:
 def test_the_packaged_folders_are_there() -> None:
     assert (packaged_dir("conf") / "config.yaml").is_file()
     assert packaged_dir("evaluators").is_dir()
+
+
+def test_a_file_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+
+    # without the folder's dots it would pass for a hub id
+    assert "'base/config.json' is a file; give the folder it is in" in str(fault_of("base/config.json"))
+
+
+def test_a_folder_that_may_not_be_opened_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(Path, "is_file", refuse)
+
+    assert "cannot be read: Permission denied" in str(fault_of(str(tmp_path)))

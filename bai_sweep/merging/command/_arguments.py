@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import yaml
 
 from bai_sweep.config import ConfigError
 from bai_sweep.merging.command._settings import MergeSettings, check
 from bai_sweep.sources import packaged_dir
 
+# not OmegaConf, whose import takes as long as planning a merge
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # taken as they are typed: a folder may be called 2024 or no, and a model's name may hold dots
 _TEXTS = ("base", "out", "tokenizer")
 _BY_NAME = ("sft", "weights")
@@ -35,25 +39,60 @@ def settings_of(arguments: Sequence[str]) -> MergeSettings:
     if isinstance(raw["sft"], dict):
         raw["sft"] |= named["sft"]
     if named["weights"]:
-        raw["weights"] = {name: _value(text) for name, text in named["weights"].items()}
+        raw["weights"] = {name: _value(f"weights.{name}", text) for name, text in named["weights"].items()}
     return check({key: value for key, value in raw.items() if value != "???"}, faults)
 
 
 def method_defaults(name: str) -> dict[str, Any]:
     """The settings that a method has, as in a trial's configuration."""
-    content = OmegaConf.load(packaged_dir("conf") / "actor" / "merge" / f"{name}.yaml")
-    return cast("dict[str, Any]", OmegaConf.to_container(content))
+    return _loaded(packaged_dir("conf") / "actor" / "merge" / f"{name}.yaml")
 
 
 def _over_defaults(given: Mapping[str, str]) -> dict[str, Any]:
-    defaults = cast("DictConfig", OmegaConf.load(packaged_dir("conf") / "merge.yaml"))
-    dotted = [f"{key}={text}" for key, text in given.items() if key != "merge"]
+    raw = _loaded(packaged_dir("conf") / "merge.yaml")
+    raw["merge"] = method_defaults(given.get("merge", raw["merge"]))
+    for key, text in given.items():
+        if key != "merge":
+            _put(raw, key, _value(key, text))
+    return {key: _resolved(key, value, raw) for key, value in raw.items()}
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
+    return content
+
+
+def _put(into: dict[str, Any], key: str, value: Any) -> None:
+    """Sets `a.b.c` in nested mappings; a mapping adds to one that is there."""
+    *above, last = key.split(".")
+    for part in above:
+        if not isinstance(into.get(part), dict):
+            into[part] = {}
+        into = into[part]
+    if isinstance(value, dict) and isinstance(into.get(last), dict):
+        into[last] |= value
+    else:
+        into[last] = value
+
+
+def _value(key: str, text: str) -> Any:
+    """A number, a truth, null or a text, as YAML reads it."""
     try:
-        defaults["merge"] = method_defaults(given.get("merge", defaults["merge"]))
-        raw = OmegaConf.to_container(OmegaConf.merge(defaults, OmegaConf.from_dotlist(dotted)), resolve=True)
-    except Exception as error:  # noqa: BLE001 - OmegaConf has a dozen, and YAML's; each message names the place
-        raise ConfigError.of([str(error)]) from None
-    return cast("dict[str, Any]", raw)
+        return yaml.load(text, _LOADER)
+    except yaml.YAMLError as error:
+        raise ConfigError.of([f"{key}: is read as YAML, which {text!r} is not: {error}"]) from None
+
+
+def _resolved(key: str, value: Any, raw: Mapping[str, Any]) -> Any:
+    """The value with another key's in place of `${key}`, which is all that conf/ has of interpolation here."""
+    if isinstance(value, dict):
+        return {name: _resolved(f"{key}.{name}", item, raw) for name, item in value.items()}
+    found = re.fullmatch(r"\$\{(\w+)\}", value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    if found[1] not in raw or found[1] == key:
+        raise ConfigError.of([f"{key}: there is no key {found[1]}; got {value!r}"])
+    return raw[found[1]]
 
 
 def _fault_of_method(name: str | None) -> str | None:
@@ -65,8 +104,3 @@ def _named(given: dict[str, str], group: str) -> dict[str, str]:
     """Takes out the arguments of a group, by the rest of their key."""
     head = f"{group}."
     return {key.removeprefix(head): given.pop(key) for key in list(given) if key.startswith(head)}
-
-
-def _value(text: str) -> Any:
-    """A number, as YAML reads it."""
-    return OmegaConf.from_dotlist([f"value={text}"])["value"]

@@ -7,11 +7,10 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from bai_sweep.config import ModelConfig
 from bai_sweep.merging import _plan
 from bai_sweep.merging._dtypes import DTYPES, storage
 from bai_sweep.merging._types import Dtype, Member, Method
@@ -106,10 +105,7 @@ def _cores() -> int:
 
 def _recipe(settings: MergeSettings, members: Mapping[str, Member]) -> MergeRecipe:
     """The record of the merge, its sources with the commits that are read."""
-    # the two fields of it that say where models are; the others are a trial's
-    models = ModelConfig.model_construct(base=settings.base or "", sft=settings.sft)  # type: ignore[call-arg]
-    recipe = recipe_of(models, settings.actor)
-    return replace(recipe, sources={name: member.source for name, member in members.items()})
+    return recipe_of({name: member.source for name, member in members.items()}, settings.actor)
 
 
 def _dtype(settings: MergeSettings, config: Mapping[str, Any], members: Mapping[str, Member]) -> Dtype:

@@ -46,6 +46,6 @@ def _merge(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         if not settings.folder.exists():
             raise
-        print(f"stopped: {settings.folder} is whole, but for its figure", file=sys.stderr)
+        print(f"stopped: {settings.folder} is whole", file=sys.stderr)
         return STOPPED
     return DONE

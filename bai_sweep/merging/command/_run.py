@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import sys
+import threading
 import time
-from pathlib import Path
 
 from bai_sweep.merging.command._job import Job, planned
 from bai_sweep.merging.command._progress import ProgressBar, size
@@ -13,8 +12,6 @@ from bai_sweep.merging.command._settings import MergeSettings
 from bai_sweep.merging.geometry import Geometry, draw
 from bai_sweep.merging.output import write_model
 from bai_sweep.merging.output._beside import refuse_existing
-
-log = logging.getLogger(__name__)
 
 _LOAD = """\
 load it   transformers.AutoModelForCausalLM.from_pretrained({folder!r})
@@ -42,13 +39,11 @@ def run(settings: MergeSettings, command: str) -> None:
         print(f"merging {job.recipe.formula()} into {job.settings.folder}", file=sys.stderr, flush=True)
         for doubt in job.plan.doubts:
             print(f"doubt: {doubt}", file=sys.stderr, flush=True)
-        geometry = _write(job, command)
-        if geometry is not None and settings.figure:
-            _draw(geometry, job.settings.folder)
+        _write(job, command)
         print(_ending(job, time.perf_counter() - started))
 
 
-def _write(job: Job, command: str) -> Geometry | None:
+def _write(job: Job, command: str) -> None:
     settings, plan = job.settings, job.plan
     looks = settings.diagnostics != "none"
     sample = settings.diagnostics == "sample"
@@ -65,19 +60,13 @@ def _write(job: Job, command: str) -> Geometry | None:
             max_shard_bytes=settings.max_shard_size,
             threads=job.threads,
             geometry=geometry,
+            fork=threading.active_count() == 1,  # as always here, unless a download has left one
+            draw=draw if settings.figure else None,
             on_progress=bar.advance,
             command=command,
             folders=job.folders,
             missing_tokens=settings.missing_tokens,
         )
-    return geometry
-
-
-def _draw(geometry: Geometry, folder: Path) -> None:
-    try:
-        draw(geometry.summary(), folder / "geometry.png")
-    except OSError as error:
-        log.warning("the model in %s is whole, its figure is missing: %s", folder, error)
 
 
 def _ending(job: Job, seconds: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from bai_sweep.merging._types import Member, Tensors
 from bai_sweep.merging.compatibility._lineage import lineage_doubts
-from bai_sweep.merging.compatibility._names import by_row, depths_of, part_of
+from bai_sweep.merging.compatibility._names import by_row, computed, depths_of, part_of
 from bai_sweep.merging.compatibility._settings import function_doubts, layout_faults
 from bai_sweep.merging.compatibility._tensors import copied_faults, rows_of, tensor_faults
 from bai_sweep.merging.compatibility._tying import Tying, settings_of, tie
@@ -16,6 +16,7 @@ from bai_sweep.records import UserError
 __all__ = [
     "Tying",
     "by_row",
+    "computed",
     "depths_of",
     "function_doubts",
     "lineage_doubts",

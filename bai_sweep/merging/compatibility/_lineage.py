@@ -48,7 +48,7 @@ def _unrelated(first: str, ours: Values, name: str, theirs: Values) -> list[str]
     if cosine >= _RELATED:
         return []
     return [
-        f"{name} hardly comes of the base that {first} comes of: the cosine of their weights is {cosine:.3f} and the "
+        f"{name} and {first} do not seem to come of one base: the cosine of their weights is {cosine:.3f} and the "
         f"difference is {_norm(b - a) / norm:.2f} of {first}'s norm ({ours.size} weights compared); models tuned from "
         "one base have more than 0.9, and a merge of others is noise"
     ]

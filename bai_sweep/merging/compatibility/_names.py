@@ -20,10 +20,11 @@ _COMPUTED = re.compile(r"rotary_emb\.(inv_freq|cos_cached|sin_cached)$|\.(attn|a
 _MASK = re.compile(r"\.(attn|attention)\.bias$")
 _PARTS: tuple[tuple[Part, re.Pattern[str]], ...] = (
     ("head", re.compile(r"(^|\.)(lm_head|embed_out)\.|^output\.weight$")),
-    ("norms", re.compile(r"norm|(^|\.)ln_?(\d|f\b)|_ln\.")),
+    # what stands inside a block of norms and attention (DBRX) is told by what follows
+    ("norms", re.compile(r"norm(?!.*\.(attn|ffn)\.)|(^|\.)ln(\d|f\b|_\w)|_ln\.")),
     ("embeddings", re.compile(rf"(^|\.)({'|'.join(_BY_ROW)}|wpe|embed_positions)\.")),
-    ("attention", re.compile(r"(^|\.)(self_attn|attn|attention|self_attention|linear_attn)\.")),
-    ("mlp", re.compile(r"(^|\.)(mlp|feed_forward|ffn|block_sparse_moe|moe|fc1|fc2)(\.|$)")),
+    ("attention", re.compile(r"(^|\.)(self_attn|cross_attn|attn|attention|self_attention|linear_attn)\.")),
+    ("mlp", re.compile(r"(^|\.)(mlp|shared_mlp|feed_forward|ffn|block_sparse_moe|moe|fc1|fc2)(\.|$)")),
 )
 
 

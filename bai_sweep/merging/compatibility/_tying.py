@@ -11,8 +11,10 @@ from bai_sweep.merging.compatibility._names import FLOATING, computed, embedding
 
 # a configuration may leave out what is its class's default; these classes tie
 _TIE_BY_DEFAULT = (
-    *("bloom", "cohere", "cohere2", "ctrl", "falcon", "falcon_mamba", "gpt2", "gpt_bigcode", "gpt_neo", "lfm2"),
-    *("mamba", "mpt", "openai-gpt", "opt", "smollm3", "starcoder2", "xglm"),
+    *("biogpt", "bloom", "cohere", "cohere2", "cohere2_moe", "cpmant", "ctrl", "ernie4_5", "ernie4_5_moe", "falcon"),
+    *("falcon_mamba", "gpt-sw3", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox_japanese", "granite_swa", "jetmoe"),
+    *("lfm2", "lfm2_moe", "lfm3", "mamba", "minicpm3", "modernbert-decoder", "mpt", "openai-gpt", "opt"),
+    *("recurrent_gemma", "smollm3", "starcoder2", "vaultgemma", "xglm", "youtu", "zamba", "zamba2", "zaya"),
 )
 
 
@@ -43,9 +45,9 @@ def tie(members: Mapping[str, Member], others: Mapping[str, Mapping[str, Any]]) 
     doubts = [
         f"{name}: its config.json unties the head from the embedding, and no head is stored; the embedding is its head"
         for name, member in members.items()
-        if not _ties(member.config) and head_of(member.tensors.specs) is None
+        if not ties(member.config) and head_of(member.tensors.specs) is None
     ]
-    tied = not any(own.values()) and all(_ties(config) for config in others.values())
+    tied = not any(own.values()) and all(ties(config) for config in others.values())
     copied = copied_tensors(members)
     head = next((found for one in members.values() if (found := head_of(one.tensors.specs))), None)
     views = {
@@ -60,7 +62,8 @@ def copied_tensors(members: Mapping[str, Member]) -> set[str]:
     return {name for name, _ in kinds} - {name for name, floating in kinds if floating}
 
 
-def _ties(config: Mapping[str, Any]) -> bool:
+def ties(config: Mapping[str, Any]) -> bool:
+    """Whether a model's head is its embedding, by its configuration."""
     settings = settings_of(config)
     flag = settings.get("tie_word_embeddings")
     if flag is not None:
@@ -71,7 +74,7 @@ def _ties(config: Mapping[str, Any]) -> bool:
 
 def _own_head(member: Member) -> bool:
     """A head stored beside a tie is the embedding once more: transformers does not read it either."""
-    return head_of(member.tensors.specs) is not None and not _ties(member.config)
+    return head_of(member.tensors.specs) is not None and not ties(member.config)
 
 
 def _seen(tensors: Tensors, head: str | None, *, tied: bool, own: bool, without: Collection[str]) -> Tensors:

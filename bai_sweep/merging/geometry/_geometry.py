@@ -45,7 +45,7 @@ class Geometry:
         tensors: All of the merge.
         values: Each member's tensors, as the engine reads them.
         members: Those that the method reads, the base first if it is one of them.
-        sample: Whether to look at 1/32 to 1/16 of the elements of a large tensor instead of all.
+        sample: Whether to look at 1/64 to 1/32 of the elements of a large tensor instead of all.
         base: The base's name.
     """
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 RUN = 8192
 """Elements of a run: enough that numpy's calls cost little, few enough that a dozen float64 copies stay in a cache."""
 
-SPACING = 32 * RUN
-"""A sample has one run for each part of this size or less: 1/32 to 1/16 of a large tensor."""
+SPACING = 64 * RUN
+"""A sample has one run for each part of this size or less: 1/64 to 1/32 of a large tensor."""
 
 
 @dataclass(frozen=True)

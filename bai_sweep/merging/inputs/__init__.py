@@ -4,8 +4,8 @@
 """
 
 from bai_sweep.merging.inputs._checkpoint import Checkpoint
-from bai_sweep.merging.inputs._digests import digests
+from bai_sweep.merging.inputs._digests import digests, hashing
 from bai_sweep.merging.inputs._hub import folder_of, pinned
 from bai_sweep.merging.inputs._members import Settings, open_members, settings_of
 
-__all__ = ["Checkpoint", "Settings", "digests", "folder_of", "open_members", "pinned", "settings_of"]
+__all__ = ["Checkpoint", "Settings", "digests", "folder_of", "hashing", "open_members", "pinned", "settings_of"]

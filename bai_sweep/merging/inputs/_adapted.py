@@ -66,6 +66,9 @@ class Adapted:
         found = dict(base)
         if self._unties:
             found["tie_word_embeddings"] = False
+            nested = found.get("text_config")
+            if isinstance(nested, Mapping) and "tie_word_embeddings" in nested:  # it would hold otherwise
+                found["text_config"] = {**nested, "tie_word_embeddings": False}
         replaced = (t for n, t in self._tensors.items() if n.endswith(EMBEDDINGS) and t.holder is self._adapter)
         if (embedding := next(replaced, None)) and "vocab_size" in found:
             found["vocab_size"] = embedding.spec.shape[0]

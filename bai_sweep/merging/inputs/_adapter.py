@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bai_sweep.merging.inputs._layout import ADAPTER_SETTINGS, as_arguments, read_json
+from bai_sweep.merging._json import read_json
+from bai_sweep.merging.inputs._layout import ADAPTER_SETTINGS, as_arguments
 from bai_sweep.records import UserError
 
 # those that leave the base's weights as they are; PiSSA, CorDA, OLoRA, LoftQ and LoRA-GA change them

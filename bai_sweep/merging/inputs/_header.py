@@ -20,6 +20,8 @@ from bai_sweep.records import UserError
 _LONGEST = 100_000_000
 _LENGTH = 8
 _METADATA = "__metadata__"
+# what git checks out in place of a large file that it has not fetched
+_POINTER = b"version "
 FLOATS: tuple[Dtype, ...] = ("F64", "F32", "F16", "BF16")
 BITS: Mapping[str, int] = {
     **{"F64": 64, "F32": 32, "F16": 16, "BF16": 16},
@@ -71,7 +73,10 @@ def read_header(file: Path) -> dict[str, Stored]:
 def _header_text(stream: BinaryIO, size: int) -> bytes:
     if size < _LENGTH:
         raise ValueError(f"it begins with eight bytes of length and has {size}")
-    length = int.from_bytes(stream.read(_LENGTH), "little")
+    first = stream.read(_LENGTH)
+    if first == _POINTER:
+        raise ValueError("it is git's pointer to one; `git lfs pull` fetches what it points to")
+    length = int.from_bytes(first, "little")
     if length > _LONGEST:
         raise ValueError(f"its header would be {length} bytes long, and {_LONGEST} are the most")
     if length > size - _LENGTH:

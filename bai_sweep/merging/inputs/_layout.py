@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bai_sweep.merging._json import read_json
 from bai_sweep.merging.inputs._header import Stored, read_header
 from bai_sweep.records import UserError
 from bai_sweep.sources import resolve
@@ -27,23 +27,6 @@ _DEQUANTISE = """dequantise it first, and name the folder that this writes:
     from transformers import AutoModelForCausalLM
     model = AutoModelForCausalLM.from_pretrained({model}, device_map="auto")  # FP8, MXFP4: quantization_config=
     model.dequantize().save_pretrained("dequantised")  # ...FineGrainedFP8Config(dequantize=True), Mxfp4Config(...)"""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Raises:
-        UserError: The file is not there, cannot be read or holds something else.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); check the folder") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: this is no JSON: {error}; fetch it again") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: a JSON object was expected, this is a {type(found).__name__}; fetch it again")
-    return found
 
 
 def as_arguments(source: str) -> str:
@@ -99,7 +82,7 @@ def refuse_quantised(tensors: Mapping[str, Stored], config: Mapping[str, Any], s
             + _DEQUANTISE.format(model=as_arguments(source))
         )
     for name, tensor in tensors.items():
-        if tensor.spec.dtype.startswith(("F8", "F6", "F4", "I8")):
+        if tensor.spec.dtype.startswith(("F8_", "F6_", "F4", "I8")):
             raise UserError(
                 f"{source}: a quantised checkpoint cannot be merged, and {name} is {tensor.spec.dtype}; "
                 + _DEQUANTISE.format(model=as_arguments(source))
@@ -141,7 +124,7 @@ def _without_safetensors(folder: Path, source: str) -> str:
     others = sorted(file.name for pattern in _OTHER_FORMATS for file in folder.glob(pattern))
     if others:
         return f"{source}: weights are read from *.safetensors; it has {_some(others)}; {convert}"
-    return f"{source}: weights are read from *.safetensors, and there are none in {folder}; {convert}"
+    return f"{source}: weights are read from *.safetensors, and {folder} holds no weights at all; fetch them"
 
 
 def _some(names: list[str]) -> str:

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bai_sweep.merging._json import read_json
 from bai_sweep.merging._types import Member
+from bai_sweep.merging.compatibility._names import head_of
+from bai_sweep.merging.compatibility._tying import settings_of as language_settings_of
+from bai_sweep.merging.compatibility._tying import ties
 from bai_sweep.merging.inputs._adapted import Adapted
 from bai_sweep.merging.inputs._adapter import LoraSettings, merge_first, read_adapter
 from bai_sweep.merging.inputs._checkpoint import Checkpoint
@@ -18,7 +22,6 @@ from bai_sweep.merging.inputs._layout import (
     ADAPTER_SETTINGS,
     INDEX,
     WHOLE,
-    read_json,
     refuse_quantised,
     tensors_of,
 )
@@ -86,7 +89,8 @@ def _settings_of(source: str) -> Settings:
         base = folder_of(named, weights=False)
         _require_whole(base, named)
         config = _config(base)
-    return Settings(source, folder if _has_tokenizer(folder) else base, config)
+    own = _has_tokenizer(folder)
+    return Settings(source, folder, _ending_as(base, config)) if own else Settings(source, base, config)
 
 
 @dataclass
@@ -131,12 +135,20 @@ class _Opening:
         with _said_of(source):
             base_source, base_folder = self._base_of(settings, folder)
             config = _config(base_folder)
-            base = self._checkpoint(base_folder, base_source, config)
+            base = self._without_copied_head(self._checkpoint(base_folder, base_source, config), config)
         own = self.stack.enter_context(Checkpoint.of_files([folder / ADAPTER]))
         refuse_quantised(own.stored, {}, source)
         tensors = Adapted(base, own, settings, source)
         place = folder if _has_tokenizer(folder) else base_folder
-        return Member(name, source, place, tensors.config(config), tensors, (*base.files, *own.files))
+        config = tensors.config(config if place is base_folder else _ending_as(base_folder, config))
+        return Member(name, source, place, config, tensors, (*base.files, *own.files))
+
+    def _without_copied_head(self, base: Checkpoint, config: Mapping[str, Any]) -> Checkpoint:
+        """A head that is stored beside a tie is no tensor of the model: what an adapter adds to it would be lost."""
+        head = head_of(base.specs) if ties(config) else None
+        if head is None:
+            return base
+        return self.stack.enter_context(Checkpoint({n: t for n, t in base.stored.items() if n != head}))
 
     def _base_of(self, settings: LoraSettings, folder: Path) -> tuple[str, Path]:
         """Source and folder of an adapter's base: the merge's, if that is the one, else the one it names."""
@@ -184,6 +196,22 @@ def _require_whole(base: Path, source: str) -> None:
 
 def _config(folder: Path) -> dict[str, Any]:
     return read_json(folder / _SETTINGS)
+
+
+def _ending_as(base: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """An adapted model ends a response where its base does; the adapter's folder has no file that would say so."""
+    path = base / "generation_config.json"
+    stored = _listed(read_json(path).get("eos_token_id")) if path.is_file() else []
+    known = _listed(language_settings_of(config).get("eos_token_id"))
+    if set(stored) <= set(known):
+        return config
+    return {**config, "eos_token_id": sorted({*known, *stored})}
+
+
+def _listed(ends: Any) -> list[int]:
+    if ends is None:
+        return []
+    return ends if isinstance(ends, list) else [ends]
 
 
 def _has_tokenizer(folder: Path) -> bool:

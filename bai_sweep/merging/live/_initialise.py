@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import tempfile
 from dataclasses import dataclass
@@ -18,8 +17,7 @@ from bai_sweep.merging.live._process import opened
 from bai_sweep.merging.live._skeleton import converted, parameters_of, room_for, skeleton
 from bai_sweep.merging.live._targets import targets_of
 from bai_sweep.merging.methods import method_of, recipe_of
-from bai_sweep.merging.output._settings import copy_tokenizer, ends_of
-from bai_sweep.merging.output._tokenizer import add_tokens
+from bai_sweep.merging.output import add_tokens, copy_tokenizer, ends_of
 from bai_sweep.records import MergeRecipe
 from bai_sweep.sources import reading
 
@@ -57,9 +55,8 @@ def initialise(model: ModelConfig, actor: MergedActor | SFTActor, *, threads: in
         live = _merged(model, actor, method, merge, threads or torch.get_num_threads())
         live.generation_config = _generation(live, merge, model.tokenizer)
         tokenizer = _tokenizer(merge, model.tokenizer)
-        recipe = recipe_of(model, actor)
-        pinned = {name: merge.members[name].source for name in recipe.sources}
-    return InitialActor(live, tokenizer, dataclasses.replace(recipe, sources=pinned))
+        recipe = recipe_of({name: member.source for name, member in merge.members.items()}, actor)
+    return InitialActor(live, tokenizer, recipe)
 
 
 def _merged(
@@ -75,6 +72,8 @@ def _merged(
 
 def _generation(live: PreTrainedModel, merge: Opened, tokenizer: str) -> GenerationConfig:
     folder = merge.folders[tokenizer]
+    if not (folder / "generation_config.json").is_file() and (member := merge.members.get(tokenizer)):
+        folder = member.files[0].parent  # an adapter's folder has none, its base's may
     if (folder / "generation_config.json").is_file():
         settings: GenerationConfig = GenerationConfig.from_pretrained(folder, local_files_only=True)
     else:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, final
@@ -17,13 +17,17 @@ from bai_sweep.merging._plan import MergePlan, plan_merge
 from bai_sweep.merging._types import Member, Method
 from bai_sweep.merging.inputs import Settings, open_members, settings_of
 from bai_sweep.merging.live._sink import LiveSink, Target
-from bai_sweep.merging.live._stage1 import BASE, Share, Stage1
+from bai_sweep.merging.live._stage1 import Stage1
+from bai_sweep.merging.live._way import BASE, OnTheWay, Share, share_of
 from bai_sweep.merging.methods import Depth
 from bai_sweep.records import UserError
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_PLANNED = ("*.json", "*.model", "*.txt")
+"""Files beside the weights that a plan depends on."""
+
+_FORMAT = 2
 """Of the held file; another number never takes an older version's."""
 
 
@@ -78,14 +82,19 @@ class Opened:
         Raises:
             UserError: A member cannot be read, or the merge is not finite.
         """
-        share = share_of(actor, method)
+        share = share_in(actor, method)
         stage1 = None
         if share is not None and isinstance(actor, MergedActor):
-            stage1 = self._stage1({n: w for n, w in actor.weights.items() if w != 0.0}, threads)
+            weights = {name: weight for name, weight in actor.weights.items() if weight != 0.0}
+            method = OnTheWay(share, weights)
+            stage1 = self._stage1(weights, threads)
+        tensors = self.plan.tensors
         if share is not None and stage1 is not None:
-            stage1.write(share, targets, threads=threads)
-        else:
-            run(self.plan.tensors, self.plan.values, method, LiveSink(targets), threads=threads)
+            between = [tensor for tensor in tensors if 0.0 < share_of(share, tensor) < 1.0]
+            stage1.write(share, targets, between)
+            done = {tensor.name for tensor in between}
+            tensors = tuple(tensor for tensor in tensors if tensor.name not in done)
+        run(tensors, self.plan.values, method, LiveSink(targets), threads=threads)
 
     def close(self) -> None:
         """Closes the files, and ends the use of the shared memory."""
@@ -132,12 +141,14 @@ class Opened:
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
     def _look(self) -> list[Any]:
-        """The files of the checkpoints, and what lies beside them: sizes, times, identities."""
-        folders = {file.parent for member in self.members.values() for file in member.files} | {*self.folders.values()}
-        return _stamps(path for folder in sorted(folders) if folder.is_dir() for path in sorted(folder.iterdir()))
+        """The files of weights, and the settings and tokenizers that the plan is made of: sizes, times, identities."""
+        files = {file for member in self.members.values() for file in member.files}
+        folders = {file.parent for file in files} | {*self.folders.values()}
+        found = {path for folder in folders for pattern in _PLANNED for path in folder.glob(pattern)}
+        return [_stamp(path) for path in sorted(files | found)]
 
 
-def share_of(actor: MergedActor | SFTActor, method: Method) -> Share | None:
+def share_in(actor: MergedActor | SFTActor, method: Method) -> Share | None:
     """The base's share where an actor is an interpolation between the base and stage 1, None where it is not."""
     if isinstance(actor, SFTActor) or BASE not in method.members or len(method.members) == 1:
         return None
@@ -151,12 +162,13 @@ def _facts_of(model: ModelConfig) -> list[Any]:
     return [model.base, list(model.sft.items()), model.tokenizer, model.vocabulary, model.missing_tokens]
 
 
-def _stamps(paths: Iterable[Path]) -> list[Any]:
-    stamps = []
-    for path in paths:
+def _stamp(path: Path) -> tuple[str, ...]:
+    """What changes when a file does; its time of change too, as a copy may keep its time of modification."""
+    try:
         found = path.stat()
-        stamps.append((str(path), found.st_size, found.st_mtime_ns, found.st_ino))
-    return stamps
+    except OSError:
+        return (str(path),)
+    return (str(path), *map(str, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)))
 
 
 def _boot() -> str:

@@ -11,7 +11,7 @@ from typing import final
 from bai_sweep.config import ModelConfig
 from bai_sweep.merging.live._opened import Opened
 from bai_sweep.merging.live._shared import sweep
-from bai_sweep.merging.live._stage1 import BASE
+from bai_sweep.merging.live._way import BASE
 
 
 @final

@@ -24,7 +24,7 @@ class Target:
 
 
 class LiveSink:
-    """Rounds values into targets; a view of a target's memory is there already."""
+    """Rounds values into targets."""
 
     def __init__(self, targets: Mapping[str, Target]) -> None:
         self._targets = targets
@@ -36,13 +36,16 @@ class LiveSink:
             UserError: A value is beyond the target's dtype.
         """
         target = self._targets[name]
-        if values.base is target.memory:
-            return
         if not narrow(values, target.dtype, target.memory[start : start + values.size]):
-            raise UserError(
-                f"{name}: the merge has values that are too large for the dtype of the live model, {target.dtype}; "
-                "set model.dtype to bfloat16 or float32"
-            )
+            raise too_large(name, target.dtype)
+
+
+def too_large(name: str, dtype: Dtype) -> UserError:
+    """What to say where a merge is beyond the live model's dtype."""
+    return UserError(
+        f"{name}: the merge has values that are too large for the dtype of the live model, {dtype}; "
+        "set model.dtype to bfloat16 or float32"
+    )
 
 
 class HeldSink:

@@ -1,43 +1,35 @@
-"""Stage 1 held in shared memory, and one interpolation with the base into live parameters."""
+"""The base and its way to stage 1, held in shared memory, and one interpolation into live parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, final
-
-import numpy as np
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
 
 from bai_sweep.merging._engine import run
-from bai_sweep.merging._types import Block, Method, TensorInfo, Tensors, TensorSpec, Values
+from bai_sweep.merging._types import TensorInfo, Tensors
 from bai_sweep.merging.live._shared import Shared, obtain
-from bai_sweep.merging.live._sink import HeldSink, LiveSink, Target, offsets_of
-from bai_sweep.merging.methods._arithmetic import interpolate
-from bai_sweep.merging.methods._linear import Linear
+from bai_sweep.merging.live._sink import HeldSink, Target, offsets_of
+from bai_sweep.merging.live._way import Share, ToStage1, share_of
+from bai_sweep.merging.methods import Linear
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
-Share = float | Callable[[TensorInfo], float]
-"""The base's share: one for all tensors, or each tensor's."""
-
-BASE, STAGE_1 = "base", "stage 1"
-_BLOCK = 65536
-"""Two blocks of float32 beside each other stay in a core's second-level cache."""
-
 
 @final
+@dataclass(frozen=True)
 class Stage1:
-    """The base as its own files, which the kernel keeps once for all, and stage 1 in float32, shared by processes.
+    """The base and `stage 1 - base`, both in float32, in one file that processes share.
 
-    An interpolation equals the merge from files bit for bit: both do the same operations in the same order.
+    It serves shares between 0 and 1: stage 1 itself, and the base, are merged from files.
+
+    An interpolation equals a merge of the same members by `OnTheWay` bit for bit: the last operation is the same.
     """
 
-    def __init__(self, tensors: tuple[TensorInfo, ...], base: Tensors, shared: Shared) -> None:
-        """Takes over a filled file."""
-        self._tensors = tensors
-        self._base = base
-        self._shared = shared
+    tensors: tuple[TensorInfo, ...]
+    shared: Shared
 
     @classmethod
     def hold(
@@ -50,96 +42,70 @@ class Stage1:
         threads: int,
         make: bool = True,
     ) -> Stage1 | None:
-        """Merges stage 1 into shared memory, or takes what another process has put there.
+        """Puts both into shared memory, or takes what another process has put there.
 
         Args:
-            name: Says what is merged: the same name is the same stage 1.
+            name: Says what is merged: the same name is the same content.
             tensors: Of the merge.
             values: Those of the base, and of the SFT models.
             weights: Of the SFT models.
             threads: How many work.
-            make: Whether to merge it if it is not there.
+            make: Whether to make what is not there yet.
 
         Returns:
-            None where it cannot be held, see `obtain`.
+            None where it cannot be held, see `obtain`, or is not there.
 
         Raises:
             UserError: A member cannot be read, or stage 1 is not finite.
         """
         offsets = offsets_of(tensors)
+        half = _half(tensors)
 
         def fill(descriptor: int) -> None:
-            run(tensors, values, Linear(0.0, weights), HeldSink(descriptor, offsets), threads=threads)
+            run(tensors, values, Linear(1.0, weights), HeldSink(descriptor, offsets), threads=threads)
+            beyond = {name: half + offset for name, offset in offsets.items()}
+            run(tensors, values, ToStage1(weights), HeldSink(descriptor, beyond), threads=threads)
 
-        size = 4 * max((offsets[t.name] + t.size for t in tensors), default=0)
-        shared = obtain(name, size, fill if make else None) if size else None
-        return None if shared is None else cls(tensors, values[BASE], shared)
+        shared = obtain(name, 4 * 2 * half, fill if make else None) if half else None
+        return None if shared is None else cls(tensors, shared)
 
-    def interpolate(self, alpha: Share, model: Module, *, threads: int | None = None) -> None:
-        """`alpha * base + (1 - alpha) * stage 1` into the parameters of a model whose tensors have the merge's names.
+    def interpolate(self, alpha: Share, model: Module) -> None:
+        """`base + (1 - alpha) * (stage 1 - base)` into the parameters that have the names of the merge's tensors.
 
         Args:
             alpha: The base's share.
             model: On the CPU.
-            threads: As many as torch has where None.
 
         Raises:
-            UserError: The merge is not finite in a parameter's dtype.
+            UserError: The merge is too large for a parameter's dtype.
         """
-        import torch
-
         from bai_sweep.merging.live._targets import targets_of
 
-        targets = targets_of(model.state_dict(), self._tensors)
-        self.write(alpha, targets, threads=threads or torch.get_num_threads())
+        self.write(alpha, targets_of(model.state_dict(), self.tensors), self.tensors)
 
-    def write(self, alpha: Share, targets: Mapping[str, Target], *, threads: int) -> None:
-        """The same into memory of any kind."""
-        held = _Held(self._tensors, self._shared.values())
-        values: dict[str, Tensors] = {BASE: self._base, STAGE_1: held}
-        method = _Interpolation(alpha, held, targets)
-        run(self._tensors, values, method, LiveSink(targets), threads=threads, block=_BLOCK)
+    def write(self, alpha: Share, targets: Mapping[str, Target], tensors: Iterable[TensorInfo]) -> None:
+        """The same into memory of any kind, for some of the tensors; torch's threads go through what is held once."""
+        import torch
+
+        from bai_sweep.merging.live._kernel import go_all
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nor is it written to
+            held = torch.from_numpy(self.shared.values())
+        base, way = held.chunk(2)
+        offsets = offsets_of(self.tensors)
+        for tensor in tensors:
+            here = slice(offsets[tensor.name], offsets[tensor.name] + tensor.size)
+            go_all(tensor.name, base[here], way[here], share_of(alpha, tensor), targets[tensor.name])
 
     def close(self) -> None:
         """Ends this process's use of the shared memory; the last user frees it."""
-        self._shared.release()
+        self.shared.release()
 
 
-class _Held:
-    """Stage 1 as a member's tensors."""
-
-    def __init__(self, tensors: tuple[TensorInfo, ...], values: Values) -> None:
-        offsets = offsets_of(tensors)
-        self._values = {t.name: values[offsets[t.name] : offsets[t.name] + t.size] for t in tensors}
-        self.specs: Mapping[str, TensorSpec] = MappingProxyType({t.name: TensorSpec(t.shape, "F32") for t in tensors})
-
-    def view(self, name: str, start: int, size: int) -> Values:
-        """Elements where they stand."""
-        return self._values[name][start : start + size]
-
-    def read(self, name: str, start: int, into: Values) -> None:
-        """As `Tensors.read`."""
-        np.copyto(into, self.view(name, start, into.size))
-
-
-class _Interpolation(Method):
-    """Reads stage 1 where it stands and, if the targets are float32, writes where they stand: a copy less of each."""
-
-    def __init__(self, alpha: Share, held: _Held, targets: Mapping[str, Target]) -> None:
-        self._alpha = alpha
-        self._held = held
-        self._targets = targets
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        return (BASE, STAGE_1)
-
-    def combine(self, block: Block, survey: Any) -> Values:
-        del survey
-        name, start, size = block.tensor.name, block.start, block.size
-        alpha = self._alpha(block.tensor) if callable(self._alpha) else self._alpha
-        target = self._targets[name]
-        out: Values = target.memory[start : start + size] if target.dtype == "F32" else block.room(1)
-        stage1 = self._held.view(name, start, size)
-        base = block.read(BASE, 0) if alpha != 0.0 else stage1
-        return interpolate(base, stage1, alpha, out, base)
+def _half(tensors: tuple[TensorInfo, ...]) -> int:
+    """Elements of all tensors, each from a cache line on."""
+    if not tensors:
+        return 0
+    last = tensors[-1]
+    return -(-(offsets_of(tensors)[last.name] + last.size) // 16) * 16

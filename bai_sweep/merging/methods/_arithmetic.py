@@ -1,7 +1,8 @@
-"""The arithmetic of both stages, in one order of operations wherever a linear merge is made.
+"""The arithmetic of both stages, in one order of operations wherever a linear merge is written to files.
 
 Stage 1 is `((w_1 * x_1) + w_2 * x_2) + ...`, stage 2 `(alpha * base) + (1 - alpha) * stage_1`; every product and every
-sum is rounded to float32. So a merge from files and one from a held stage 1 are equal bit for bit.
+sum is rounded to float32. So one pass and a stage 2 from a finished stage 1 are equal bit for bit. (A live actor's
+stage 2 goes from the base on the way to stage 1, see `live/_way.py`; its stage 1 is this one.)
 
 What float32 costs, against the same in float64: alpha, 1 - alpha and the weights are rounded to float32 once (2**-24
 of each at most), and so is every product and sum; together at most `(N + 5) * 2**-24` of the terms' magnitudes for N

@@ -54,14 +54,19 @@ def method_of(actor: MergedActor | SFTActor) -> Method:  # noqa: PLR0911 - one f
             return _depth(actor.alpha, weights, actor.merge)
 
 
-def recipe_of(model: ModelConfig, actor: MergedActor | SFTActor) -> MergeRecipe:
+def recipe_of(sources: Mapping[str, str] | ModelConfig, actor: MergedActor | SFTActor) -> MergeRecipe:
     """What makes an actor: its weights with both stages flattened, the models that are read, the method's settings.
 
     `alpha * base + (1 - alpha) * sum_i w_i * sft_i` (arXiv 2509.00309, section 3); checkpoints of weight 0 are left
     out. A `scale` that is set takes the place of `1 - alpha`. A method may read a model that has no weight: a task
     vector starts at the base, and a depth schedule may give the base another share than the actor's alpha does.
+
+    Args:
+        sources: Where the models are, by their names; at least those that are read.
+        actor: What is made of them.
     """
-    sources = {BASE: model.base, **model.sft}
+    if isinstance(sources, ModelConfig):
+        sources = {BASE: sources.base, **sources.sft}
     read = {name: sources[name] for name in method_of(actor).members}
     if isinstance(actor, SFTActor):
         return MergeRecipe({actor.sft: 1.0}, read)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
-from bai_sweep.merging._dtypes import narrow, storage, widen
+import numpy as np
+from numpy.typing import NDArray
+
+from bai_sweep.merging._dtypes import first_nonfinite, narrow, storage, widen
 from bai_sweep.merging._types import Block, Dtype, Method, Values
 from bai_sweep.merging.methods._arithmetic import interpolate
 from bai_sweep.merging.methods._linear import Linear
+from bai_sweep.records import UserError
 
 
 @final
@@ -42,17 +46,31 @@ class TwoSave(Method):
         return Linear(self.alpha, self.weights, self.base).members
 
     def combine(self, block: Block, survey: object) -> Values:
-        """The merge of a block, in room 0; room 1 is used too."""
+        """The merge of a block, in room 0; room 1 is used too.
+
+        Raises:
+            UserError: Stage 1 has a value that the dtype cannot hold.
+        """
         if self.alpha == 1.0:
             return block.read(self.base, 0)
         stage1 = self._stage1.combine(block, survey)
         saved = block.room(1).view(storage(self.dtype))[: block.size]  # free until the base is read
-        narrow(stage1, self.dtype, saved)
+        if not narrow(stage1, self.dtype, saved) and first_nonfinite(stage1) is None:
+            raise self._too_large(block, stage1, saved)
         widen(saved, self.dtype, stage1)
         if self.alpha == 0.0:
             return stage1
         base = block.read(self.base, 1)
         return interpolate(base, stage1, self.alpha, stage1, base)
+
+    def _too_large(self, block: Block, stage1: Values, saved: NDArray[Any]) -> UserError:
+        found = np.empty_like(stage1)
+        widen(saved, self.dtype, found)
+        at = int(np.flatnonzero(~np.isfinite(found))[0])
+        return UserError(
+            f"{block.tensor.name}, element {block.start + at:,}: stage 1 is {float(stage1[at]):g}, beyond what "
+            f"{self.dtype} holds; save it wider, as actor.merge.dtype=bfloat16"
+        )
 
     @cached_property
     def _stage1(self) -> Linear:

@@ -3,20 +3,24 @@
 `write_model` streams a planned merge into one, `save_model` saves a live model; `ends_of` says what ends a response.
 """
 
-from bai_sweep.merging.output._beside import written_beside
+from bai_sweep.merging.output._beside import refuse_existing, written_beside
 from bai_sweep.merging.output._save import save_model
-from bai_sweep.merging.output._settings import ends_of
+from bai_sweep.merging.output._settings import copy_tokenizer, ends_of
 from bai_sweep.merging.output._shards import Layout, plan_shards
 from bai_sweep.merging.output._sink import FileSink
+from bai_sweep.merging.output._tokenizer import add_tokens
 from bai_sweep.merging.output._write import GeometryLike, layout_of, write_model
 
 __all__ = [
     "FileSink",
     "GeometryLike",
     "Layout",
+    "add_tokens",
+    "copy_tokenizer",
     "ends_of",
     "layout_of",
     "plan_shards",
+    "refuse_existing",
     "save_model",
     "write_model",
     "written_beside",

@@ -70,7 +70,7 @@ def refuse_existing(folder: Path) -> None:
     Raises:
         UserError: It is there.
     """
-    if folder.exists() or folder.is_symlink():
+    if os.path.lexists(folder):  # a link that leads nowhere too; no error where that cannot be known
         raise UserError(f"{folder} exists; nothing is overwritten: name another folder or remove it")
 
 
@@ -89,11 +89,17 @@ def require_space(folder: Path, needed: int) -> None:
         )
 
 
-def disk_full(what: str, needed: int, place: Path) -> UserError:
-    """The error of a disk that ran full while `what` was written."""
+def disk_full(what: str, needed: int, place: Path, error: OSError) -> UserError:
+    """The error of a disk, a quota or a file that could hold no more while `what` was written."""
+    if error.errno == errno.EFBIG:
+        return UserError(
+            f"no file may be so large while writing {what}: {needed:,} bytes needed; raise the limit (ulimit -f), "
+            "or write to a file system with large files"
+        )
+    full = "quota used up" if error.errno == errno.EDQUOT else "disk full"
     free = shutil.disk_usage(place).free
     return UserError(
-        f"disk full while writing {what}: {needed:,} bytes needed, {free:,} free at {_file_system(place)}; "
+        f"{full} while writing {what}: {needed:,} bytes needed, {free:,} free at {_file_system(place)}; "
         "make room or write elsewhere"
     )
 
@@ -105,7 +111,7 @@ def is_full(error: OSError) -> bool:
 
 def _full(error: OSError, folder: Path, needed: int, left: str) -> UserError:
     what = Path(str(error.filename)).name if error.filename else folder.name
-    return UserError(f"{disk_full(what, needed, folder.parent)}; {left}")
+    return UserError(f"{disk_full(what, needed, folder.parent, error)}; {left}")
 
 
 def _file_system(place: Path) -> Path:
@@ -176,11 +182,12 @@ def sync(folder: Path) -> None:
     """Sees a folder onto the disk, which happens before its name says that it is complete."""
     places = [path for path in folder.rglob("*") if not path.is_symlink()]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(_sync_one, places))
-    _sync_one(folder)
+        list(pool.map(sync_file, places))
+    sync_file(folder)
 
 
-def _sync_one(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Sees a file, or a folder's list of them, onto the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -196,4 +203,4 @@ def _rename(partial: Path, folder: Path) -> None:
         raise UserError(f"{folder} cannot be made of {partial.name}: {error.strerror}") from error
     # not before: whoever finds no lock in a partial folder may remove it
     (folder / _LOCK).unlink()
-    _sync_one(folder.parent)
+    sync_file(folder.parent)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from bai_sweep.merging._types import Member, TensorSpec
-from bai_sweep.merging.compatibility._names import computed
+from bai_sweep.merging.compatibility import computed
 from bai_sweep.merging.inputs._header import FLOATS, Stored, read_header
 from bai_sweep.records import UserError
 

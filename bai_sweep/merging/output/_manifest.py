@@ -61,9 +61,9 @@ def merge_rows(
 
 
 def input_rows(members: Mapping[str, Member], digests: Mapping[Path, str]) -> dict[str, list[dict[str, Any]]]:
-    """Every file that was read, with its size in bytes and its SHA-256."""
+    """Every file that was read, by its absolute path, with its size in bytes and its SHA-256."""
     return {
-        name: [{"file": str(f), "bytes": f.stat().st_size, "sha256": digests[f]} for f in member.files]
+        name: [{"file": str(f.absolute()), "bytes": f.stat().st_size, "sha256": digests[f]} for f in member.files]
         for name, member in members.items()
     }
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bai_sweep.merging._types import Dtype, Member, Method
+from bai_sweep.merging.compatibility._tying import ties
 from bai_sweep.merging.methods import Dare, Depth, Slerp, TaskArithmetic, Ties
 from bai_sweep.merging.output._filters import weight_setting
-from bai_sweep.merging.output._settings import DTYPE_NAMES
+from bai_sweep.merging.output._settings import DTYPE_NAMES, read_json
 from bai_sweep.records import MergeRecipe
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def mergekit_yaml(
         notes.append(
             f"move {', '.join(odd)} first: mergekit stumbles over spaces, quotes, '+' and '@' in a folder's path"
         )
+    notes += _adapter_notes(members)
     documents = []
     for number, stage in enumerate(stages, start=1):
         last = number == len(stages)
@@ -76,16 +78,20 @@ def mergekit_yaml(
 
 def reference(member: Member) -> str:
     """A model as mergekit names it: a folder's absolute path or `owner/name@revision`, an adapter after a plus."""
-    adapter = next((file for file in member.files if file.name == _ADAPTER), None)
+    adapter = _adapter(member)
     if adapter is None:
         return member.source if from_hub(member) else str(member.folder.absolute())
     own = member.source if from_hub(member) else str(adapter.parent.absolute())
     return f"{_place(member.files[0].parent)}+{own}"
 
 
+def _adapter(member: Member) -> Path | None:
+    return next((file for file in member.files if file.name == _ADAPTER), None)
+
+
 def _unreadable(member: Member, model: str) -> bool:
     parts = model.split("+")
-    expected = 2 if any(file.name == _ADAPTER for file in member.files) else 1
+    expected = 2 if _adapter(member) else 1
     return len(parts) != expected or any(set(' "@') & set(part) for part in parts if part.startswith("/"))
 
 
@@ -188,6 +194,21 @@ def _vocabulary_notes(plan: MergePlan) -> list[str]:
         "the vocabularies differ: for a token that a model lacks mergekit takes the base_model's row, else that of",
         f"the only model that has it, else a mean; it drops padded rows, this merge has {plan.vocabulary.rows}",
     ]
+
+
+def _adapter_notes(members: Mapping[str, Member]) -> list[str]:
+    """mergekit has PEFT make a model of an adapter, in the dtype of its base; PEFT keeps a tied head tied."""
+    notes = []
+    for name, member in members.items():
+        if _adapter(member) is None:
+            continue
+        notes.append(f"mergekit rounds {name} to its base's dtype before the merge; this merge does not")
+        if not ties(member.config) and ties(read_json(member.files[0].parent / "config.json")):
+            notes.append(
+                f"mergekit adds what {name} changes of the head to the embedding too, and back; this merge has two "
+                "tensors"
+            )
+    return notes
 
 
 def _neat(number: float) -> float:

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bai_sweep.merging import _json
 from bai_sweep.merging._types import Dtype
+from bai_sweep.merging.output._beside import is_full
 from bai_sweep.records import UserError
 
 if TYPE_CHECKING:
@@ -44,12 +46,23 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
         for path in sorted(source.glob(pattern)):
             target = folder / path.relative_to(source)
             target.parent.mkdir(exist_ok=True)
-            shutil.copyfile(path, target)
+            _copy(path, target)
+
+
+def _copy(path: Path, target: Path) -> None:
+    try:
+        shutil.copyfile(path, target)
+    except OSError as error:
+        if is_full(error):
+            raise
+        raise UserError(
+            f"{path}: a tokenizer's file cannot be copied ({error.strerror}); check its permissions, or remove it"
+        ) from error
 
 
 def write_config(plan: MergePlan, dtype: Dtype, folder: Path) -> None:
     """config.json: the plan's, in the dtype of the weights, without what names other places."""
-    config = _in_dtype(dict(plan.config), DTYPE_NAMES[dtype])
+    config = in_dtype(dict(plan.config), DTYPE_NAMES[dtype])
     config["dtype"] = DTYPE_NAMES[dtype]
     config.pop("_name_or_path", None)
     if config.pop("auto_map", None):
@@ -80,10 +93,14 @@ def ends_of(
         folders: Where its generation_config.json may be.
         vocabulary: How the models' rows become the result's; None where all have the same. A token that the result
             lacks ends nothing; of a model that the plan does not know the ids are taken as they are.
+
+    Raises:
+        UserError: A generation_config.json is broken, or an eos_token_id is no id.
     """
     found: set[int] = set()
     for name, config in configs.items():
-        ends = {*_ends(config), *_ends(read_json(folders[name] / "generation_config.json"))}
+        generation = folders[name] / "generation_config.json"
+        ends = {*_ends(config, f"config.json of {name}"), *_ends(read_json(generation), str(generation))}
         known = vocabulary is not None and name in vocabulary.maps
         mapped = (vocabulary.translated(name, end) if vocabulary and known else end for end in ends)
         found.update(end for end in mapped if end is not None)
@@ -96,15 +113,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         UserError: The file is broken.
     """
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no JSON: {error}; get the file again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds {type(content).__name__}, a JSON object is needed; get the file again")
-    return content
+    return _json.read_json(path) if path.is_file() else {}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -117,21 +126,22 @@ def write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _ends(settings: Mapping[str, Any]) -> set[int]:
+def _ends(settings: Mapping[str, Any], place: str) -> set[int]:
     value = settings.get("eos_token_id")
     if value is None and isinstance(inner := settings.get("text_config"), Mapping):
-        return _ends(inner)
-    if value is None:
-        return set()
-    return {value} if isinstance(value, int) else set(value)
+        return _ends(inner, place)
+    ids = [] if value is None else value if isinstance(value, list) else [value]
+    if any(type(token_id) is not int for token_id in ids):
+        raise UserError(f"{place}: eos_token_id is a token's id or a list of ids; got {value!r}; correct it there")
+    return set(ids)
 
 
-def _in_dtype(settings: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+def in_dtype(settings: Mapping[str, Any], dtype: str) -> dict[str, Any]:
     """Wherever a configuration or a part of it names a dtype, this one."""
     return {
         key: dtype
         if key in ("dtype", "torch_dtype")
-        else _in_dtype(value, dtype)
+        else in_dtype(value, dtype)
         if isinstance(value, Mapping) and key != "quantization_config"
         else value
         for key, value in settings.items()

@@ -15,14 +15,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bai_sweep.merging._dtypes import narrow, storage
+from bai_sweep.merging._dtypes import ENDS, narrow, storage
 from bai_sweep.merging._types import BLOCK, Dtype, Values
 from bai_sweep.merging.output._beside import disk_full, is_full
 from bai_sweep.merging.output._shards import INDEX, SIZES, Layout
 from bai_sweep.records import UserError
-
-# the smallest magnitude that rounds to infinity
-_ENDS = {"F32": np.inf, "F16": 65520.0, "BF16": float(np.uint32(0x7F7F8000).view(np.float32))}
 
 
 class FileSink:
@@ -37,7 +34,7 @@ class FileSink:
         Raises:
             UserError: The disk has not the room.
         """
-        if dtype not in _ENDS:
+        if dtype not in ENDS:
             raise UserError(f"a merge is written as float32, bfloat16 or float16; got {dtype}")
         self._folder = folder
         self._layout = layout
@@ -87,8 +84,8 @@ class FileSink:
     def _open(self) -> None:
         for shard in self._layout.shards:
             path = self._folder / shard.file
-            self._files[shard.file] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             try:
+                self._files[shard.file] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
                 _allocate(self._files[shard.file], shard.size)
             except OSError as error:
                 raise self._fault(error, shard.file) from error
@@ -106,11 +103,16 @@ class FileSink:
 
     def _fault(self, error: OSError, file: str) -> UserError:
         if is_full(error):
-            return disk_full(file, self._layout.size, self._folder)
+            return disk_full(file, self._layout.size, self._folder, error)
+        if error.errno == errno.EMFILE:
+            return UserError(
+                f"{file} cannot be written: all {len(self._layout.shards)} files of the model are open at once, and "
+                "this process may open no more; raise the limit (ulimit -n) or max_shard_size"
+            )
         return UserError(f"{file} cannot be written: {error.strerror}; write elsewhere")
 
     def _not_finite(self, name: str, start: int, values: Values) -> UserError:
-        at = int(np.flatnonzero(~(np.abs(values) < _ENDS[self._dtype]))[0])
+        at = int(np.flatnonzero(~(np.abs(values) < ENDS[self._dtype]))[0])
         where = f"{name}, element {start + at:,}"
         if np.isfinite(values[at]):
             return UserError(

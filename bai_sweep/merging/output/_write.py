@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bai_sweep.merging import _processes
 from bai_sweep.merging._engine import run
-from bai_sweep.merging._types import Dtype, Member, Method, Observer, TensorSpec
-from bai_sweep.merging.inputs import digests
-from bai_sweep.merging.output._beside import refuse_existing, sync, written_beside
+from bai_sweep.merging._types import Dtype, Member, Method, TensorSpec
+from bai_sweep.merging.inputs import hashing
+from bai_sweep.merging.output._beside import sync_file, written_beside
 from bai_sweep.merging.output._buffers import Buffer, buffers
 from bai_sweep.merging.output._card import model_card
 from bai_sweep.merging.output._manifest import MANIFEST, finished, input_rows, merge_rows, output_rows
@@ -32,11 +35,17 @@ from bai_sweep.records import MergeRecipe
 if TYPE_CHECKING:
     from bai_sweep.merging._plan import MergePlan
 
+log = logging.getLogger(__name__)
+
+Draw = Callable[[Mapping[str, Any], Path], object]
+"""Makes a figure of a summary."""
+
+FIGURE = "geometry.png"
 _SMALL_FILES = 1 << 20
 """Bytes kept free for what is written besides weights and tokenizer."""
 
 
-class GeometryLike(Observer, Protocol):
+class GeometryLike(_processes.Gathered, Protocol):
     """An observer that says afterwards what it saw."""
 
     def summary(self) -> Mapping[str, Any]:
@@ -55,6 +64,8 @@ def write_model(
     max_shard_bytes: int,
     threads: int,
     geometry: GeometryLike | None,
+    fork: bool = False,
+    draw: Draw | None = None,
     on_progress: Callable[[int], None] | None = None,
     command: str | None = None,
     folders: Mapping[str, Path] | None = None,
@@ -71,12 +82,13 @@ def write_model(
         tokenizer_folder: Where the tokenizer that travels is.
         dtype: Of the weights; each is rounded once.
         max_shard_bytes: Of a file's tensors.
-        threads: How many merge.
+        threads: How many merge and hash.
         geometry: Looks on; its summary goes into merge.json.
+        fork: They are processes forked from this one, which are faster: only where it has no threads and uses no GPU.
+        draw: Makes geometry.png of the summary; if it fails, that is a warning and the model has no figure.
         on_progress: Gets the number of elements just finished, from any thread.
         command: What was typed, for the record.
-        folders: Of every model, as `plan_merge` had them: the end of sequence of each ends a response, also of one
-            that is not read; of the members where None.
+        folders: Of every model, read or not, as `plan_merge` had them, as the end of each's sequences ends a response.
         missing_tokens: As `plan_merge` had it, for the record.
 
     Returns:
@@ -85,23 +97,68 @@ def write_model(
     Raises:
         UserError: The folder exists, there is no room for it, a model cannot be read, or a value is not finite.
     """
-    refuse_existing(folder)
     extra = buffers(members, plan.vocabulary.tokenizer, {tensor.name for tensor in plan.tensors})
     layout = layout_of(plan, dtype, max_shard_bytes, extra)
-    ends = _ends(plan, members, folders or {name: member.folder for name, member in members.items()})
     with written_beside(folder, layout.size + _SMALL_FILES) as partial:
-        _write_settings(plan, members, partial, tokenizer_folder=tokenizer_folder, dtype=dtype, ends=ends)
+        _write_settings(plan, members, partial, tokenizer_folder=tokenizer_folder, dtype=dtype, folders=folders)
         with FileSink(partial, layout, dtype) as sink:
-            for name, (_, data) in extra.items():
-                sink.write_bytes(name, data)
-            run(plan.tensors, plan.values, method, sink, threads=threads, observer=geometry, on_progress=on_progress)
+            _merge(plan, method, sink, extra, threads, fork=fork, observer=geometry, on_progress=on_progress)
         rows = merge_rows(plan, recipe, members, dtype=dtype, missing_tokens=missing_tokens)
-        rows["inputs"] = input_rows(members, _hashed(members, partial, threads))
         rows["geometry"] = None if geometry is None else geometry.summary()
+        with _synced(partial, layout, members, threads, fork=fork) as hashes:
+            _draw(draw, rows["geometry"], partial / FIGURE)
+            rows["inputs"] = input_rows(members, hashes())
         write_text(partial / "mergekit.yaml", mergekit_yaml(plan, method, recipe, members, dtype))
         write_text(partial / "README.md", model_card(folder.name, plan, recipe, members, dtype=dtype, command=command))
         write_json(partial / MANIFEST, finished({**rows, "outputs": output_rows(partial)}, command))
     return folder
+
+
+def _merge(
+    plan: MergePlan,
+    method: Method,
+    sink: FileSink,
+    copied: Mapping[str, Buffer],
+    workers: int,
+    *,
+    fork: bool,
+    observer: GeometryLike | None,
+    on_progress: Callable[[int], None] | None,
+) -> None:
+    for name, (_, data) in copied.items():
+        sink.write_bytes(name, data)
+    if fork:
+        _processes.run(
+            plan.tensors, plan.values, method, sink, processes=workers, observer=observer, on_progress=on_progress
+        )
+    else:
+        run(plan.tensors, plan.values, method, sink, threads=workers, observer=observer, on_progress=on_progress)
+
+
+def _draw(draw: Draw | None, summary: Mapping[str, Any] | None, path: Path) -> None:
+    """The figure is no part of the model: one that fails is missing, which is said."""
+    if draw is None or summary is None:
+        return
+    try:
+        draw(summary, path)
+    except Exception as error:  # noqa: BLE001  a library draws; whatever it raises costs no merge
+        log.warning("the model is whole, its figure %s is missing: %s: %s", path.name, type(error).__name__, error)
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _synced(
+    folder: Path, layout: Layout, members: Mapping[str, Member], workers: int, *, fork: bool
+) -> Iterator[Callable[[], dict[Path, str]]]:
+    """The disk writes the weights, other cores hash the inputs, and the block does something else.
+
+    At the end, when all is synced before the rename, little is left. What the block gets waits for the digests.
+    """
+    files = [file for member in members.values() for file in member.files]
+    with hashing(files, workers, fork=fork) as hashes, ThreadPoolExecutor(8) as pool:
+        writing = pool.map(sync_file, [folder / shard.file for shard in layout.shards])
+        yield hashes
+        list(writing)
 
 
 def _write_settings(
@@ -111,8 +168,9 @@ def _write_settings(
     *,
     tokenizer_folder: Path,
     dtype: Dtype,
-    ends: list[int],
+    folders: Mapping[str, Path] | None,
 ) -> None:
+    ends = _ends(plan, members, folders)
     copy_tokenizer(tokenizer_folder, folder)
     if plan.vocabulary.added:
         add_tokens(folder, plan.vocabulary.added)
@@ -123,16 +181,8 @@ def _write_settings(
     write_generation_config(plan, ends, source, folder)
 
 
-def _hashed(members: Mapping[str, Member], folder: Path, threads: int) -> dict[Path, str]:
-    """The members' SHA-256; the disk writes what is in `folder` while the processor hashes."""
-    with ThreadPoolExecutor(1) as pool:
-        written = pool.submit(sync, folder)
-        hashes = digests([file for member in members.values() for file in member.files], threads)
-        written.result()
-    return hashes
-
-
-def _ends(plan: MergePlan, members: Mapping[str, Member], folders: Mapping[str, Path]) -> list[int]:
+def _ends(plan: MergePlan, members: Mapping[str, Member], folders: Mapping[str, Path] | None) -> list[int]:
+    folders = folders or {name: member.folder for name, member in members.items()}
     configs = {
         name: members[name].config if name in members else read_json(folder / "config.json")
         for name, folder in folders.items()

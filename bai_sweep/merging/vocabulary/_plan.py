@@ -18,6 +18,7 @@ from bai_sweep.merging.vocabulary._read import (
     read_vocabulary,
 )
 from bai_sweep.merging.vocabulary._types import AddedToken, Rows, VocabularyPlan
+from bai_sweep.records import UserError
 
 _LARGEST_MULTIPLE = 128
 _MANY = 0.05
@@ -36,8 +37,10 @@ def plan_vocabulary(
         mode: Whether the other models' tokens are added or dropped.
 
     Raises:
-        UserError: A tokenizer cannot be read.
+        UserError: The model named has no tokenizer, or one cannot be read.
     """
+    if not has_tokenizer(folders[tokenizer]):
+        raise UserError(_without_tokenizer(folders, tokenizer))
     unknown = [name for name in folders if name != tokenizer and not has_tokenizer(folders[name])]
     prints = {name: fingerprint(folder) for name, folder in folders.items() if name not in unknown}
     doubts = [f"{name} has no tokenizer; its ids are taken to be those of {tokenizer}" for name in unknown]
@@ -47,6 +50,14 @@ def plan_vocabulary(
     vocabularies = _read_once(folders, prints)
     vocabularies |= dict.fromkeys(unknown, vocabularies[tokenizer])
     return _by_token({name: vocabularies[name] for name in folders}, rows, tokenizer, mode, doubts)
+
+
+def _without_tokenizer(folders: Mapping[str, Path], tokenizer: str) -> str:
+    rule = f"the model named as tokenizer gives the result its own; {tokenizer} has none in {folders[tokenizer]}"
+    having = [name for name, folder in folders.items() if has_tokenizer(folder)]
+    if having:
+        return f"{rule}: choose tokenizer={having[0]}" + (f" (or {', '.join(having[1:])})" if having[1:] else "")
+    return f"{rule}, nor has another model: save one with transformers into that folder"
 
 
 def _read_once(folders: Mapping[str, Path], prints: Mapping[str, bytes | None]) -> dict[str, Vocabulary]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bai_sweep.merging._json import read_json
 from bai_sweep.records import UserError
 
 _FAST, _CONFIG = "tokenizer.json", "tokenizer_config.json"
@@ -19,6 +20,8 @@ _SPECIALS = "special_tokens_map.json"
 # a token may be spelt like a key, but a number follows it
 _LISTED = re.compile(rb'"vocab"\s*:\s*\[')
 _MERGES = re.compile(rb'"merges"\s*:\s*\[')
+# what the tokenizers library writes before the merges
+_EARLIER = re.compile(rb'"(added_tokens|vocab)"\s*:')
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def fingerprint(folder: Path) -> bytes | None:
         return None
     digest = hashlib.sha256(json.dumps(_decoder(folder), sort_keys=True).encode())
     for name in (_FAST,) if (folder / _FAST).is_file() else _SLOW:
-        content = (folder / name).read_bytes() if (folder / name).is_file() else b""
+        content = _content(folder / name)
         digest.update(len(content).to_bytes(8, "little") + content)
     return digest.digest()
 
@@ -50,12 +53,12 @@ def may_reach(folder: Path, limit: int) -> bool:
     if any(int(token_id) >= limit for token_id in _decoder(folder)):
         return True
     for path in (folder / _FAST,) if (folder / _FAST).is_file() else [folder / name for name in _SLOW]:
-        content = path.read_bytes() if path.is_file() else b""
+        content = _content(path)
         if _LISTED.search(content):
             return True  # its ids are places in the list, which only parsing counts
         merges = _MERGES.search(content)
-        if merges and content.find(b'"added_tokens"', merges.end()) >= 0:
-            return True  # not as the tokenizers library writes it
+        if merges and _EARLIER.search(content, merges.end()):
+            return True
         numbers = re.compile(rb'"\s*:\s*(\d{%d,})' % len(str(limit)))
         found = numbers.findall(content, 0, merges.start() if merges else len(content))
         if any(int(number) >= limit for number in found):
@@ -77,7 +80,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
 
 
 def _fast(path: Path) -> Vocabulary:
-    content = _json(path)
+    content = read_json(path)
     try:
         vocab = content["model"]["vocab"]
         # a Unigram model lists (piece, score) in the order of the ids; the others map a token to its id
@@ -92,8 +95,8 @@ def _fast(path: Path) -> Vocabulary:
 
 
 def _slow(folder: Path) -> Vocabulary:
-    ids: dict[str, int] = dict(_json(folder / _SLOW[0]))
-    more: dict[str, int] = _json(folder / _SLOW[1]) if (folder / _SLOW[1]).is_file() else {}
+    ids: dict[str, int] = dict(read_json(folder / _SLOW[0]))
+    more: dict[str, int] = read_json(folder / _SLOW[1]) if (folder / _SLOW[1]).is_file() else {}
     specials = _named_specials(folder)
     return Vocabulary(ids | more, {token: {"special": token in specials} for token in more})
 
@@ -125,25 +128,21 @@ def _by_transformers(folder: Path) -> Vocabulary:
 
 def _decoder(folder: Path) -> dict[str, Any]:
     path = folder / _CONFIG
-    return dict(_json(path).get("added_tokens_decoder") or {}) if path.is_file() else {}
+    return dict(read_json(path).get("added_tokens_decoder") or {}) if path.is_file() else {}
 
 
 def _named_specials(folder: Path) -> set[str]:
     path = folder / _SPECIALS
     found: set[str] = set()
-    for value in _json(path).values() if path.is_file() else ():
+    for value in read_json(path).values() if path.is_file() else ():
         for entry in value if isinstance(value, list) else [value]:
             found.add(entry["content"] if isinstance(entry, dict) else str(entry))
     return found
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _content(path: Path) -> bytes:
+    """A file's bytes, none where it is not there."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: a tokenizer's file is JSON; this one cannot be read ({error}); get it again"
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a tokenizer's file is a JSON object; got a {type(content).__name__}; get it again")
-    return content
+        return path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error

@@ -15,8 +15,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bai_sweep.merging._engine import aligned, run
+from bai_sweep.merging._engine import run
 from bai_sweep.merging._types import Block, Method, TensorInfo, Values
+from bai_sweep.merging._worker import aligned
 from bai_sweep.merging.methods._linear import Linear
 from bai_sweep.records import UserError
 from tests.unit.merging.conftest import ArraySink, ArrayTensors, infos

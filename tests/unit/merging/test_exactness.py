@@ -214,7 +214,7 @@ def test_two_saves_equal_two_runs_of_the_engine_bit_for_bit(case: Case, saved: D
 
 @given(case=cases(), block=st.integers(1, 100))
 @settings(deadline=None, max_examples=60)
-def test_a_held_stage_1_gives_the_same_bits_as_a_merge_of_the_files(case: Case, block: int) -> None:
+def test_a_stage_2_from_a_finished_stage_1_gives_the_same_bits_as_one_pass(case: Case, block: int) -> None:
     held = case.merge("F32", Linear(0.0, case.sft), block=block)
     merged = case.merge("F32", block=block)
 

@@ -323,7 +323,6 @@ def test_a_tensor_in_two_files_without_an_index_is_refused(tmp_path: Path) -> No
         ("model.pth", r"a pickle \(model\.pth\)"),
         ("tf_model.h5", r"it has tf_model\.h5"),
         ("model-q4.gguf", r"it has model-q4\.gguf"),
-        ("notes.txt", "there are none in"),
     ],
 )
 def test_other_formats_are_refused_with_the_way_to_convert_them(tmp_path: Path, name: str, said: str) -> None:
@@ -333,6 +332,15 @@ def test_other_formats_are_refused_with_the_way_to_convert_them(tmp_path: Path, 
         Checkpoint.of(tmp_path, "owner/name@v1")
 
     assert "from_pretrained('owner/name', revision='v1', dtype=\"auto\").save_pretrained(" in str(caught.value)
+
+
+def test_a_folder_without_weights_has_nothing_to_convert(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_bytes(b"")
+
+    with pytest.raises(
+        UserError, match=r"^owner/name: weights are read from \*\.safetensors, and \S+ holds no weights"
+    ):
+        Checkpoint.of(tmp_path, "owner/name")
 
 
 def test_a_pickle_beside_safetensors_is_left_alone(tmp_path: Path) -> None:
@@ -364,6 +372,25 @@ def test_quantised_models_are_refused_with_the_way_to_dequantise(
         pass
 
     assert "model.dequantize().save_pretrained(" in str(caught.value)
+
+
+def test_float64_weights_are_no_quantised_ones(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    stored = np.array([0.1, -2.0], "<f8")
+    write(tmp_path / "model.safetensors", {"layer.weight": ("F64", [2], stored.tobytes())})
+
+    with open_members({"base": str(tmp_path)}) as members:
+        found = values_of(members["base"].tensors, "layer.weight")
+
+    np.testing.assert_array_equal(found, stored.astype(np.float32))
+
+
+def test_a_pointer_of_git_lfs_is_known_for_what_it_is(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 988097824\n"
+    (tmp_path / "model.safetensors").write_text(pointer)
+
+    with pytest.raises(UserError, match=r"git's pointer to one; `git lfs pull` fetches"):
+        Checkpoint.of(tmp_path)
 
 
 def test_a_file_of_the_formats_own_writer_is_read(tmp_path: Path) -> None:

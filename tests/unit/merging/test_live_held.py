@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from bai_sweep.config import MergedActor
 from bai_sweep.merging import initialise, release
@@ -61,6 +62,64 @@ def test_held_and_streamed_merges_are_equal_bit_for_bit(
 
     assert found == expected
     assert len({tuple(state.values()) for state in found}) == len(actors)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_part_with_no_share_of_the_base_is_stage_1_exactly(
+    tiny_family: dict[str, Path], tmp_path: Path, memory: Path, again: bool
+) -> None:
+    large = tiny_model(seed=4)
+    with torch.no_grad():
+        large.model.norm.weight.fill_(1e6)  # so that the way from the base would end beside stage 1
+    large.save_pretrained(tmp_path / "large")
+    AutoTokenizer.from_pretrained(tiny_family["base"]).save_pretrained(tmp_path / "large")
+    family = {**tiny_family, "base": tmp_path / "large"}
+    actor = deep(0.4, None, None, 0.3, norms=0.0)
+    if again:
+        initialise(model_config(family), actor)
+
+    live = initialise(model_config(family), actor).model.state_dict()["model.norm.weight"]
+
+    instruct, distilled = (
+        load_file(family[name] / "model.safetensors")["model.norm.weight"].double()
+        for name in ("instruct", "distilled")
+    )
+    assert len(files(memory)) == int(again)
+    torch.testing.assert_close(live.double(), 0.3 * instruct + 0.7 * distilled, rtol=3e-7, atol=0)
+
+
+def test_a_file_that_changes_and_keeps_its_times_is_read_anew(
+    tiny_family: dict[str, Path], tmp_path: Path, memory: Path
+) -> None:
+    family = {**tiny_family, "instruct": save_tiny_model(tmp_path / "changing", seed=5)}
+    for alpha in (0.5, 0.6):
+        initialise(model_config(family), bai(alpha))
+    file = tmp_path / "changing" / "model.safetensors"
+    before, data = file.stat(), bytearray(file.read_bytes())
+    data[-400:] = bytes(400)
+    with file.open("r+b") as stored:  # the same inode
+        stored.write(data)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    found = bits(initialise(model_config(family), bai(0.5)).model.state_dict())
+
+    assert found == streamed(family, bai(0.5), "float32")
+
+
+def test_other_files_in_a_models_folder_do_not_matter(
+    tiny_family: dict[str, Path], tmp_path: Path, memory: Path
+) -> None:
+    family = {**tiny_family, "instruct": save_tiny_model(tmp_path / "noted", seed=5)}
+    (tmp_path / "noted" / "nowhere.json").symlink_to(tmp_path / "absent")
+    for alpha in (0.5, 0.6):
+        initialise(model_config(family), bai(alpha))
+    held = files(memory)
+    (tmp_path / "noted" / "notes.md").write_text("x")
+
+    initialise(model_config(family), bai(0.7))
+
+    assert len(held) == 1
+    assert len(files(memory)) == 1
 
 
 def test_an_aligned_vocabulary_is_held_as_it_is_streamed(

@@ -57,7 +57,7 @@ def test_tied_embeddings_stay_tied(tiny_family: dict[str, Path]) -> None:
 
 
 def test_the_recipe_flattens_both_stages(tiny_family: dict[str, Path]) -> None:
-    recipe = recipe_of(model_config(tiny_family), bai(0.2, instruct=0.25))
+    recipe = recipe_of({name: str(folder) for name, folder in tiny_family.items()}, bai(0.2, instruct=0.25))
 
     assert recipe.weights == pytest.approx({"base": 0.2, "instruct": 0.2, "distilled": 0.6})
     assert recipe.formula() == "0.2*base + 0.2*instruct + 0.6*distilled"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from bai_sweep.config import MergedActor, MergeMethod, ModelConfig, SFTActor
+from bai_sweep.config import MergedActor, MergeMethod, SFTActor
 from bai_sweep.merging._types import Method
 from bai_sweep.merging.methods import (
     Dare,
@@ -21,6 +21,7 @@ from bai_sweep.merging.methods import (
     recipe_of,
 )
 
+SOURCES = {name: f"testbed://{name}" for name in ("base", "instruct", "distilled")}
 NONE_OF_LAYERS = {"first": None, "middle": None, "last": None}
 NONE_OF_PARTS = {"embeddings": None, "attention": None, "mlp": None, "norms": None, "head": None}
 
@@ -40,13 +41,6 @@ def merge(method: str, **values: Any) -> MergeMethod:
 def actor(method: str = "linear", alpha: float = 0.4, instruct: float = 0.25, **values: Any) -> MergedActor:
     weights = {"instruct": instruct, "distilled": 1 - instruct}
     return MergedActor(kind="merge", name="bai", alpha=alpha, weights=weights, merge=merge(method, **values))
-
-
-@pytest.fixture
-def model() -> ModelConfig:
-    return ModelConfig.model_construct(
-        base="testbed://base", sft={"instruct": "testbed://instruct", "distilled": "testbed://distilled"}
-    )
 
 
 @pytest.mark.parametrize(
@@ -77,8 +71,8 @@ def test_a_method_has_the_actor_s_settings(configured: MergedActor | SFTActor, m
     assert method_of(configured) == method
 
 
-def test_the_base_s_share_of_a_given_scale_is_what_is_left_of_1(model: ModelConfig) -> None:
-    recipe = recipe_of(model, actor("ties", scale=0.25))
+def test_the_base_s_share_of_a_given_scale_is_what_is_left_of_1() -> None:
+    recipe = recipe_of(SOURCES, actor("ties", scale=0.25))
 
     assert recipe.weights == {"base": 0.75, "instruct": 0.0625, "distilled": 0.1875}
 
@@ -91,8 +85,8 @@ def test_two_saves_round_to_the_configured_dtype() -> None:
 
 
 @pytest.mark.parametrize("method", ["linear", "two_save", "slerp", "task_arithmetic", "ties", "dare", "depth"])
-def test_an_alpha_of_1_is_the_base_by_every_method(method: str, model: ModelConfig) -> None:
-    recipe = recipe_of(model, actor(method, alpha=1.0))
+def test_an_alpha_of_1_is_the_base_by_every_method(method: str) -> None:
+    recipe = recipe_of(SOURCES, actor(method, alpha=1.0))
 
     assert method_of(actor(method, alpha=1.0)).members == ("base",)
     assert recipe.weights == {"base": 1.0}
@@ -112,25 +106,25 @@ def test_an_alpha_of_1_is_the_base_by_every_method(method: str, model: ModelConf
     ],
 )
 def test_models_without_weight_are_read_only_where_a_method_starts_from_them(
-    method: str, read: tuple[str, ...], model: ModelConfig
+    method: str, read: tuple[str, ...]
 ) -> None:
     configured = actor(method, alpha=0.0, instruct=0.0)
 
     assert method_of(configured).members == read
-    assert tuple(recipe_of(model, configured).sources) == read
-    assert recipe_of(model, configured).weights == {"distilled": 1.0}
+    assert tuple(recipe_of(SOURCES, configured).sources) == read
+    assert recipe_of(SOURCES, configured).weights == {"distilled": 1.0}
 
 
-def test_a_schedule_reads_the_base_where_any_alpha_needs_it(model: ModelConfig) -> None:
-    recipe = recipe_of(model, actor("depth", alpha=0.0, layers={**NONE_OF_LAYERS, "last": 0.5}))
+def test_a_schedule_reads_the_base_where_any_alpha_needs_it() -> None:
+    recipe = recipe_of(SOURCES, actor("depth", alpha=0.0, layers={**NONE_OF_LAYERS, "last": 0.5}))
 
     assert recipe.weights == {"instruct": 0.25, "distilled": 0.75}
     assert tuple(recipe.sources) == ("base", "instruct", "distilled")
 
 
-def test_a_recipe_says_the_method_and_the_settings_that_are_set(model: ModelConfig) -> None:
+def test_a_recipe_says_the_method_and_the_settings_that_are_set() -> None:
     def said(configured: MergedActor | SFTActor) -> tuple[str, Any]:
-        recipe = recipe_of(model, configured)
+        recipe = recipe_of(SOURCES, configured)
         return recipe.method, recipe.settings
 
     assert said(actor()) == ("linear", {})
@@ -142,11 +136,11 @@ def test_a_recipe_says_the_method_and_the_settings_that_are_set(model: ModelConf
     assert said(actor("depth", layers={**NONE_OF_LAYERS, "first": 0.0})) == ("depth", {"layers": {"first": 0.0}})
 
 
-def test_a_formula_reads_as_the_merge(model: ModelConfig) -> None:
+def test_a_formula_reads_as_the_merge() -> None:
     schedule = {"layers": {**NONE_OF_LAYERS, "first": 0.1, "last": 0.9}}
 
-    assert recipe_of(model, actor()).formula() == "0.4*base + 0.15*instruct + 0.45*distilled"
-    assert recipe_of(model, actor("slerp")).formula() == "slerp(0.4*base + 0.15*instruct + 0.45*distilled)"
-    assert recipe_of(model, actor("depth", **schedule)).formula() == (
+    assert recipe_of(SOURCES, actor()).formula() == "0.4*base + 0.15*instruct + 0.45*distilled"
+    assert recipe_of(SOURCES, actor("slerp")).formula() == "slerp(0.4*base + 0.15*instruct + 0.45*distilled)"
+    assert recipe_of(SOURCES, actor("depth", **schedule)).formula() == (
         "depth(0.4*base + 0.15*instruct + 0.45*distilled; layers={first: 0.1, last: 0.9})"
     )

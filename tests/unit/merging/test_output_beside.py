@@ -194,6 +194,20 @@ def test_a_disk_without_room_is_refused_with_both_numbers_and_its_place(tmp_path
     assert not list(tmp_path.rglob("*.partial-*"))
 
 
+def test_a_name_that_no_file_may_have_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be made: File name too long; write elsewhere"):
+        half_written(tmp_path / ("x" * 300), AssertionError("the block ran"))
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_quota_that_is_used_up_is_no_full_disk(tmp_path: Path) -> None:
+    out = tmp_path / "merge"
+
+    with pytest.raises(UserError, match=r"quota used up while writing tokenizer.json: 77 bytes needed"):
+        half_written(out, OSError(errno.EDQUOT, "Disk quota exceeded", str(out / "tokenizer.json")), needed=77)
+
+
 def test_a_disk_that_fills_up_while_settings_are_written_is_said_to_be_full(tmp_path: Path) -> None:
     out = tmp_path / "merge"
 
@@ -224,7 +238,8 @@ def test_a_file_that_may_not_grow_ends_the_merge_cleanly(tiny_family: dict[str, 
         check=True,
     )
 
-    assert "disk full while writing model.safetensors: " in run.stdout
+    assert "no file may be so large while writing model.safetensors: " in run.stdout
+    assert "raise the limit (ulimit -f)" in run.stdout
     assert f"nothing was left at {out}" in run.stdout
     assert left_beside(out) == []
 

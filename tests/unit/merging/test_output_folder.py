@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bai_sweep.merging.inputs import open_members
 from bai_sweep.merging.methods import Linear
-from bai_sweep.merging.output import ends_of, save_model
+from bai_sweep.merging.output import copy_tokenizer, ends_of, save_model
 from bai_sweep.merging.output._buffers import buffers
 from bai_sweep.records import MergeRecipe, UserError
 from tests.tiny import save_tiny_model, tiny_model, tiny_tokenizer
@@ -156,8 +156,38 @@ def test_ends_are_joined_from_configurations_and_generation_settings(tmp_path: P
 def test_broken_generation_settings_are_named(tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text("{")
 
-    with pytest.raises(UserError, match=r"generation_config.json is no JSON: .*get the file again"):
+    with pytest.raises(UserError, match=r"generation_config.json: this is no JSON: .*; fetch it again"):
         ends_of({"a": {}}, {"a": tmp_path})
+
+
+@pytest.mark.parametrize("value", ['"</s>"', "[2, null]", "true", "2.5"])
+def test_an_end_that_is_no_token_id_is_refused(tmp_path: Path, value: str) -> None:
+    (tmp_path / "generation_config.json").write_text(f'{{"eos_token_id": {value}}}')
+
+    with pytest.raises(UserError, match=r"generation_config.json: eos_token_id is a token's id or a list of ids; got"):
+        ends_of({"a": {}}, {"a": tmp_path})
+
+
+def test_a_tokenizer_s_file_that_cannot_be_copied_is_named(tmp_path: Path) -> None:
+    (tmp_path / "from" / "vocab.txt").mkdir(parents=True)
+    (tmp_path / "to").mkdir()
+
+    with pytest.raises(UserError, match=r"vocab.txt: a tokenizer's file cannot be copied \(Is a directory\); check"):
+        copy_tokenizer(tmp_path / "from", tmp_path / "to")
+
+
+def test_inputs_are_recorded_where_they_are_wherever_one_stood(
+    family: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = family["base"].parent
+    monkeypatch.chdir(place)
+
+    folder = write({name: path.relative_to(place) for name, path in family.items()}, tmp_path / "out")
+
+    record = json.loads((folder / "merge.json").read_text())
+    assert [files[0]["file"] for files in record["inputs"].values()] == [
+        str(path / "model.safetensors") for path in family.values()
+    ]
 
 
 def test_the_manifest_says_what_was_read_and_written(family: dict[str, Path], tmp_path: Path) -> None:
@@ -189,7 +219,7 @@ def test_the_manifest_says_what_was_read_and_written(family: dict[str, Path], tm
     assert record["command"] == "python -m bai_sweep.merge ..."
     assert set(record["versions"]) == {"bai_sweep", "python", "numpy"}
     assert record["created"].endswith("+00:00")
-    assert any("hardly comes of the base" in doubt for doubt in record["doubts"])
+    assert any("seem to come of one base" in doubt for doubt in record["doubts"])
 
 
 def test_two_runs_differ_in_nothing_but_the_time(family: dict[str, Path], tmp_path: Path) -> None:
@@ -215,7 +245,7 @@ def test_the_card_has_a_header_that_the_hub_reads(family: dict[str, Path], tmp_p
     assert "    0.5*base + 0.5*tuned\n" in text
     assert f"| tuned | `{family['tuned']}` | 0.5 |" in text
     assert "    python -m bai_sweep.merge alpha=0.5\n" in text
-    assert "## Doubts\n\n- tuned hardly comes of the base" in text
+    assert "## Doubts\n\n- tuned and base do not seem to come of one base" in text
 
 
 def test_integer_tensors_that_agree_are_copied(family: dict[str, Path], tmp_path: Path) -> None:
@@ -270,7 +300,6 @@ def test_a_merge_imports_no_torch(family: dict[str, Path], tmp_path: Path) -> No
 import sys
 from pathlib import Path
 from bai_sweep.merging._plan import plan_merge
-from bai_sweep.merging.inputs import open_members
 from bai_sweep.merging.inputs import open_members
 from bai_sweep.merging.methods import Linear
 from bai_sweep.merging.output import write_model

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bai_sweep.config import MergedActor, ModelConfig
+from bai_sweep.config import MergedActor
 from bai_sweep.merging._types import Member, Part, TensorInfo, TensorSpec
 from bai_sweep.merging.methods import Depth, method_of, recipe_of
 from bai_sweep.merging.output._filters import weight_setting
@@ -102,10 +102,7 @@ def documents(
     actor = MergedActor.model_validate(
         {"kind": "merge", "name": "x", "alpha": alpha, "weights": weights, "merge": merge}
     )
-    model = ModelConfig.model_construct(
-        base=str(family["base"]), sft={n: str(family[n]) for n in family if n != "base"}
-    )
-    recipe = recipe_of(model, actor)
+    recipe = recipe_of({name: str(folder) for name, folder in family.items()}, actor)
     method = method_of(actor)
     folder = write(family, out, method=method, recipe=recipe, read=list(recipe.sources), dtype="BF16")
     text = (folder / "mergekit.yaml").read_text()

@@ -247,3 +247,17 @@ def test_a_disk_without_room_for_a_file_shows_when_the_sink_is_made(
 
     with pytest.raises(UserError, match=r"disk full while writing model.safetensors"):
         FileSink(tmp_path, plan_shards({"w": TensorSpec((1000,), "F32")}, 10**9), "F32")
+
+
+def test_too_many_shards_for_a_process_are_named_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "open", refused)
+
+    with pytest.raises(
+        UserError, match=r"all 3 files of the model are open at once.* \(ulimit -n\) or max_shard_size"
+    ):
+        FileSink(tmp_path, plan_shards({name: TensorSpec((9,), "F32") for name in "abc"}, 1), "F32")

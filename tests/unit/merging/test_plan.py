@@ -198,7 +198,7 @@ def test_doubts_are_logged_once_and_kept(tmp_path: Path, caplog: pytest.LogCaptu
 
     assert len(plan.doubts) == 2
     assert plan.doubts[0] == "the models differ in rope_theta: 10000.0 in base, 1000000.0 in other"
-    assert "other hardly comes of the base that base comes of" in plan.doubts[1]
+    assert "other and base do not seem to come of one base" in plan.doubts[1]
     assert caplog.messages == list(plan.doubts)
 
 
@@ -245,3 +245,12 @@ def test_files_that_are_read_in_pieces_give_the_same_rows_as_tensors_in_memory(t
             for name in members:
                 found = whole(plan.values[name], info.name, block=1000)
                 np.testing.assert_array_equal(found, whole(held.values[name], info.name), err_msg=info.name)
+
+
+def test_a_size_of_a_vocabulary_that_is_no_number_is_said_of_the_model(tmp_path: Path) -> None:
+    folders = {name: save_tiny_model(tmp_path / name) for name in ("base", "unread")}
+    config = json.loads((folders["unread"] / "config.json").read_text())
+    (folders["unread"] / "config.json").write_text(json.dumps({**config, "vocab_size": "many"}))
+
+    with pytest.raises(UserError, match=r"^unread: vocab_size is the number of an embedding's rows; .* has 'many'$"):
+        planned(folders, read=("base",))

@@ -29,6 +29,30 @@ def bpe(text: str, folder: Path, *added: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def test_a_model_without_a_tokenizer_cannot_give_the_result_one(tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    folders = {"base": save_tokenizer(tmp_path / "base", AB), "bare": tmp_path / "bare"}
+
+    with pytest.raises(UserError, match=r"bare has none in .*: choose tokenizer=base$"):
+        plan_vocabulary(folders, dict.fromkeys(folders, 4), tokenizer="bare", mode="union")
+    with pytest.raises(UserError, match=r"bare has none in .*, nor has another model: save one with transformers"):
+        plan_vocabulary({"bare": tmp_path / "bare"}, {"bare": 4}, tokenizer="bare", mode="union")
+
+
+def test_a_tokenizer_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = save_tokenizer(tmp_path / "base", AB)
+
+    def forbidden(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+
+    with pytest.raises(
+        UserError, match=r"tokenizer.json: cannot be read \(Permission denied\); check its permissions"
+    ):
+        fingerprint(folder)
+
+
 def test_the_same_files_align_row_by_row_and_no_vocabulary_is_parsed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,7 +297,7 @@ class TestReading:
     def test_a_broken_file_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "tokenizer.json").write_text("{")
 
-        with pytest.raises(UserError, match=r"tokenizer\.json: a tokenizer's file is JSON; this one cannot be read"):
+        with pytest.raises(UserError, match=r"tokenizer\.json: this is no JSON: .*; fetch it again"):
             read_vocabulary(tmp_path)
 
     def test_a_file_without_a_vocabulary_is_refused(self, tmp_path: Path) -> None:
