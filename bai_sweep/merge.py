@@ -9,8 +9,9 @@ if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts threads otherwise that spin and are never used
     try:
         from bai_sweep.merging.command import main
+
+        code = main(sys.argv[1:])
     except KeyboardInterrupt:  # the imports take longer than it takes to see a typing error
         sys.exit(130)
-    code = main(sys.argv[1:])
     gc.freeze()  # nor are cycles looked for on the way out: a tenth of a second where a figure was drawn
     sys.exit(code)

@@ -43,11 +43,12 @@ from bai_sweep.config._training import (
     VLLMSettings,
 )
 from bai_sweep.config._trial import TrialConfig, fault_text, parse, parse_mapping
-from bai_sweep.config._values import ConfigError
+from bai_sweep.config._values import ConfigError, Count, Name, Ratio, Section, Seed, Source, Weights
 
 __all__ = [
     "Benchmark",
     "ConfigError",
+    "Count",
     "DareMerge",
     "DepthMerge",
     "EvaluationConfig",
@@ -61,16 +62,21 @@ __all__ = [
     "MergeMethod",
     "MergedActor",
     "ModelConfig",
+    "Name",
     "NoRL",
     "PPOScale",
     "PPOSettings",
     "PartAlphas",
     "PromptsConfig",
+    "Ratio",
     "RewardConfig",
     "RewardFunction",
     "SFTActor",
+    "Section",
+    "Seed",
     "SelectionConfig",
     "SlerpMerge",
+    "Source",
     "StabilityConfig",
     "TaskArithmeticMerge",
     "TiesMerge",
@@ -79,6 +85,7 @@ __all__ = [
     "TrialConfig",
     "TwoSaveMerge",
     "VLLMSettings",
+    "Weights",
     "fault_text",
     "parse",
     "parse_mapping",

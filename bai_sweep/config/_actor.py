@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bai_sweep.config._training import PPOScale
-from bai_sweep.config._values import Name, NonNegative, Ratio, Section, Source, Weights
-
-Density = Annotated[float, Field(gt=0.0, le=1.0)]
+from bai_sweep.config._values import Density, Name, NonNegative, Ratio, Section, Seed, Source, Weights
 
 
 class ModelConfig(Section):
@@ -80,7 +78,7 @@ class DareMerge(Section):
     scale: NonNegative | None
     density: Density
     election: Literal["weight", "count", "none"]
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Seed
 
 
 class LayerAlphas(Section):

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from bai_sweep.config._actor import MergedActor, ModelConfig, SFTActor
 from bai_sweep.config._measures import EvaluationConfig, SelectionConfig, StabilityConfig, TrackingConfig
 from bai_sweep.config._training import GroupSettings, NoRL, PPOSettings, RewardConfig
-from bai_sweep.config._values import ConfigError, Count, Name, Ratio, Section, Weights
+from bai_sweep.config._values import ConfigError, Count, Name, Ratio, Section, Seed, Weights
 from bai_sweep.rules import faults_of_training
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class TrialConfig(Section):
     study: Name
     alpha: Ratio
     weights: Weights
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Seed
     resume: bool
     workers: Count
     threads: Count | None

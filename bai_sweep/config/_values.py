@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from bai_sweep.records import UserError
 from bai_sweep.sources import fault_of
@@ -44,14 +44,25 @@ def _plain_name(name: str) -> str:
     return name
 
 
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not true or false")
+    return value
+
+
+Number = BeforeValidator(_no_truth)
+"""Refuses a truth, of which pydantic makes 1 or 0."""
+
 Source = Annotated[str, AfterValidator(_existing_source)]
 Name = Annotated[str, AfterValidator(_plain_name)]
-Ratio = Annotated[float, Field(ge=0.0, le=1.0)]
-Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
+Ratio = Annotated[float, Field(ge=0.0, le=1.0), Number]
+Decay = Annotated[float, Field(ge=0.0, lt=1.0), Number]
 Weights = Annotated[dict[str, Ratio], Field(min_length=1), AfterValidator(_sums_to_one)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+Density = Annotated[float, Field(gt=0.0, le=1.0), Number]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False), Number]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False), Number]
+Count = Annotated[int, Field(ge=1), Number]
+Seed = Annotated[int, Field(ge=0, lt=2**63), Number]
 
 
 class Section(BaseModel):

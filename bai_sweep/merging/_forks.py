@@ -143,7 +143,7 @@ class Crew:
 
     def _fork(self, work: Callable[[Channel], None]) -> None:
         reading, writing = os.pipe()
-        with _held_back(signal.SIGINT), warnings.catch_warnings():
+        with _held_back(), warnings.catch_warnings():
             # Python 3.12 warns of a process with threads, and counts those that OpenBLAS starts and forks safely
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
@@ -163,11 +163,13 @@ class Crew:
 
 
 @contextmanager
-def _held_back(number: signal.Signals) -> Iterator[None]:
-    """A signal waits until the block has ended. A fork inherits this and never gets it: a Ctrl-C, which a terminal
-    sends to all processes, is the parent's to answer.
+def _held_back() -> Iterator[None]:
+    """Signals that ask for the end wait until the block has ended, those that this process answers. A fork inherits
+    this and never gets them: a terminal or a scheduler sends them to all processes, and the parent ends its workers.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    asking = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    answered = {number for number in asking if signal.getsignal(number) not in (signal.SIG_DFL, signal.SIG_IGN)}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, answered)
     try:
         yield
     finally:

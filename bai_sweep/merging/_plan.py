@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from bai_sweep.merging._json import read_json
 from bai_sweep.merging._types import Member, TensorInfo, Tensors
 from bai_sweep.merging.compatibility import (
     by_row,
@@ -24,10 +21,9 @@ from bai_sweep.merging.compatibility import (
     settings_of,
     tie,
 )
+from bai_sweep.merging.inputs import Settings
 from bai_sweep.merging.vocabulary import MissingTokens, VocabularyPlan, aligned, plan_vocabulary, shown
 from bai_sweep.records import UserError
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,9 @@ class MergePlan:
         tied: Whether the result's head is its embedding, and is not among `tensors`.
         vocabulary: Which row of each model is which row of the result.
         config: config.json of the result: the tokenizer model's with its vocabulary size and tying.
-        doubts: What merges and may not work, a sentence each; logged once.
+        doubts: What merges and may not work, a sentence each: to be said by who merges.
+        models: Every model, read or not.
+        missing_tokens: What stands for a token that a member lacks.
     """
 
     tensors: tuple[TensorInfo, ...]
@@ -49,11 +47,17 @@ class MergePlan:
     vocabulary: VocabularyPlan
     config: dict[str, Any]
     doubts: tuple[str, ...]
+    models: Mapping[str, Member | Settings]
+    missing_tokens: MissingTokens
+
+    @property
+    def members(self) -> dict[str, Member]:
+        """The models that are read."""
+        return {name: model for name, model in self.models.items() if isinstance(model, Member)}
 
 
 def plan_merge(
-    members: Mapping[str, Member],
-    folders: Mapping[str, Path],
+    models: Mapping[str, Member | Settings],
     *,
     tokenizer: str,
     vocabulary: Literal["union", "tokenizer"],
@@ -62,9 +66,9 @@ def plan_merge(
     """Checks that the members fit together, and aligns them.
 
     Args:
-        members: The models that are read, the base first if it is one.
-        folders: Of every model, those of weight 0 too, with its config.json and its tokenizer: all of them make the
-            vocabulary and decide about the head, so that merges of different ratios have the same parameters.
+        models: In the order of the configuration, the base first. Members are read; of a model of weight 0 the
+            settings do: all of them make the vocabulary and decide about the head, so that merges of different
+            ratios have the same parameters.
         tokenizer: The model that gives tokenizer and configuration.
         vocabulary: `union` adds the other models' tokens, `tokenizer` drops them.
         missing_tokens: What stands for a token that a member lacks.
@@ -73,7 +77,9 @@ def plan_merge(
         UserError: The members do not fit together, a tokenizer cannot be read, or a token is missing and
             `missing_tokens` is refuse.
     """
-    configs = {name: _config(name, folder, members) for name, folder in folders.items()}
+    members = {name: model for name, model in models.items() if isinstance(model, Member)}
+    configs = {name: model.config for name, model in models.items()}
+    folders = {name: model.folder for name, model in models.items()}
     tying = tie(members, {name: config for name, config in configs.items() if name not in members})
     require_alike(members, tying.tensors)
     words = plan_vocabulary(folders, _rows(configs, tying.tensors), tokenizer=tokenizer, mode=vocabulary)
@@ -88,19 +94,8 @@ def plan_merge(
         *_orphans(words, members, missing_tokens),
         *lineage_doubts(members, values, tensors),
     ]
-    for doubt in doubts:
-        log.warning("%s", doubt)
     config = _result(configs[tokenizer], words.rows, tied=tying.tied)
-    return MergePlan(tensors, values, tying.tied, words, config, tuple(doubts))
-
-
-def _config(name: str, folder: Path, members: Mapping[str, Member]) -> Mapping[str, Any]:
-    if name in members:
-        return members[name].config
-    path = folder / "config.json"
-    if not path.is_file():  # an adapter that is not read: its base is a model of the same shape
-        return next(iter(members.values())).config
-    return read_json(path)
+    return MergePlan(tensors, values, tying.tied, words, config, tuple(doubts), models, missing_tokens)
 
 
 def _rows(configs: Mapping[str, Mapping[str, Any]], tensors: Mapping[str, Tensors]) -> dict[str, int]:

@@ -54,6 +54,13 @@ class Tensors(Protocol):
         """
 
 
+class StoredTensors(Tensors, Protocol):
+    """Those of a model's files."""
+
+    def changed(self) -> Path | None:
+        """A file that is another than when it was opened: what was read may be of both."""
+
+
 @dataclass(frozen=True)
 class Member:
     """One model of a merge.
@@ -71,7 +78,7 @@ class Member:
     source: str
     folder: Path
     config: Mapping[str, Any]
-    tensors: Tensors
+    tensors: StoredTensors
     files: tuple[Path, ...]
 
 

@@ -148,18 +148,14 @@ def merge(places: Mapping[str, Path], case: Mapping[str, Any], out: Path, dtype:
     actor = MergedActor.model_validate({"kind": "merge", "name": "parity", **case, "weights": weights})
     sft = {name: str(place) for name, place in places.items() if name != "base" and name in weights}
     recipe = recipe_of({"base": str(places["base"])} | sft, actor)
-    folders = {"base": places["base"]}
     with open_members(recipe.sources) as members:
-        folders = {name: member.folder for name, member in members.items()}
-        tokenizer = next(iter(folders))
-        plan = plan_merge(members, folders, tokenizer=tokenizer, vocabulary="union", missing_tokens="mean")
+        tokenizer = next(iter(members))
+        plan = plan_merge(members, tokenizer=tokenizer, vocabulary="union", missing_tokens="mean")
         write_model(
             plan,
             method_of(actor),
             recipe,
-            members,
             out,
-            tokenizer_folder=folders[tokenizer],
             dtype=DTYPES[dtype],
             max_shard_bytes=30_000,
             threads=2,

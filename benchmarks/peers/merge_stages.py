@@ -24,8 +24,7 @@ def ours(root: Path, out: Path, threads: int) -> str:
 
     sources = {name: str(root / name) for name in NAMES}
     with open_members(sources) as members:
-        folders = {name: member.folder for name, member in members.items()}
-        plan = plan_merge(members, folders, tokenizer="base", vocabulary="union", missing_tokens="mean")
+        plan = plan_merge(members, tokenizer="base", vocabulary="union", missing_tokens="mean")
         out.mkdir()
         start = time.perf_counter()
         with FileSink(out, layout_of(plan, "BF16", 5 * 10**9), "BF16") as sink:
@@ -61,8 +60,7 @@ def live(root: Path, out: Path, threads: int) -> str:
     found: dict[str, dict[str, float]] = {}
     sources = {name: str(root / name) for name in NAMES}
     with open_members(sources) as members:
-        folders = {name: member.folder for name, member in members.items()}
-        plan = plan_merge(members, folders, tokenizer="base", vocabulary="union", missing_tokens="mean")
+        plan = plan_merge(members, tokenizer="base", vocabulary="union", missing_tokens="mean")
         stage1 = Stage1.hold("benchmark", plan.tensors, plan.values, SFT, threads=threads)
         if stage1 is None:
             raise SystemExit("stage 1 cannot be held here")

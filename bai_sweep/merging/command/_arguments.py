@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # taken as they are typed: a folder may be called 2024 or no, and a model's name may hold dots
 _TEXTS = ("base", "out", "tokenizer")
 _BY_NAME = ("sft", "weights")
+_APART = (("merge",), ("sft",))
 
 
 def settings_of(arguments: Sequence[str]) -> MergeSettings:
@@ -28,10 +29,11 @@ def settings_of(arguments: Sequence[str]) -> MergeSettings:
     """
     pairs = [argument.partition("=") for argument in arguments]
     faults = [f"{key}: an argument is key=value; --help lists the keys" for key, sign, _ in pairs if not sign]
-    given = {key: value for key, sign, value in pairs if sign}
+    given, twice = _each_once([(key, value) for key, sign, value in pairs if sign])
+    faults += twice
     texts = {key: given.pop(key) for key in _TEXTS if key in given}
     named = {group: _named(given, group) for group in _BY_NAME}
-    if fault := _fault_of_method(given.get("merge")):
+    if fault := _fault_of_method(given):
         faults.append(fault)
         given = {key: value for key, value in given.items() if key != "merge" and not key.startswith("merge.")}
     raw = _over_defaults(given)
@@ -39,7 +41,9 @@ def settings_of(arguments: Sequence[str]) -> MergeSettings:
     if isinstance(raw["sft"], dict):
         raw["sft"] |= named["sft"]
     if named["weights"]:
-        raw["weights"] = {name: _value(f"weights.{name}", text) for name, text in named["weights"].items()}
+        raw["weights"] = (raw["weights"] if isinstance(raw["weights"], dict) else {}) | {
+            name: _value(f"weights.{name}", text) for name, text in named["weights"].items()
+        }
     return check({key: value for key, value in raw.items() if value != "???"}, faults)
 
 
@@ -95,9 +99,57 @@ def _resolved(key: str, value: Any, raw: Mapping[str, Any]) -> Any:
     return raw[found[1]]
 
 
-def _fault_of_method(name: str | None) -> str | None:
+def _fault_of_method(given: Mapping[str, str]) -> str | None:
     known = sorted(path.stem for path in (packaged_dir("conf") / "actor" / "merge").glob("*.yaml"))
+    name, below = given.get("merge"), given.get("merge.method")
+    if below is not None:
+        written = f"merge={below}" if below in known else f"merge=<{'|'.join(known)}>"
+        return f"merge.method: a method is named as merge=<method>; write {written} for merge.method={below}"
     return None if name is None or name in known else f"merge: is one of {', '.join(known)}; got {name!r}"
+
+
+def _each_once(pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, str], list[str]]:
+    """The arguments by their keys, and a fault for each that says again what one before it says."""
+    given: dict[str, str] = {}
+    faults = []
+    for key, text in pairs:
+        clash = next((other for other in given if _clash((key, text), (other, given[other]))), None)
+        if clash is None:
+            given[key] = text
+        else:
+            faults.append(f"{key}: is given once; got {clash}={given[clash]} and {key}={text}")
+    return given, faults
+
+
+def _clash(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether two arguments set the same, or one a whole in which the other sets a part."""
+    if one[0] == other[0]:
+        return True
+    # a method is no whole of its settings; models without a name are a fault that is told elsewhere
+    return any(
+        (a == b[: len(a)] or b == a[: len(b)]) and a not in _APART and b not in _APART
+        for a in _leaves(*one)
+        for b in _leaves(*other)
+    )
+
+
+def _leaves(key: str, text: str) -> list[tuple[str, ...]]:
+    """The paths of what an argument sets: several where it is a mapping."""
+    group, dot, rest = key.partition(".")
+    path = (group, *([rest] if group in _BY_NAME else rest.split("."))) if dot else (group,)
+    try:
+        value = None if key in _TEXTS else yaml.load(text, _LOADER)
+    except yaml.YAMLError:  # a fault that is told elsewhere
+        value = None
+    return list(_paths(path, value))
+
+
+def _paths(path: tuple[str, ...], value: Any) -> Iterator[tuple[str, ...]]:
+    if isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from _paths((*path, str(name)), item)
+    else:
+        yield path
 
 
 def _named(given: dict[str, str], group: str) -> dict[str, str]:

@@ -6,16 +6,21 @@ import resource
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
+from bai_sweep.config import DareMerge, MergeMethod, TaskArithmeticMerge, TiesMerge
+from bai_sweep.merging import _forks
+from bai_sweep.merging._dtypes import storage
 from bai_sweep.merging._types import BLOCK
 from bai_sweep.merging.command._job import Job, stored_dtypes
+from bai_sweep.merging.command._place import require_place
 from bai_sweep.merging.command._progress import size
 from bai_sweep.merging.geometry._runs import RUN
 from bai_sweep.merging.output import layout_of
+from bai_sweep.merging.output._buffers import buffers
+from bai_sweep.merging.output._write import _SMALL_FILES
 
 _MATPLOTLIB = 40_000_000
-_STORED = 262_144  # a thread's buffer for what a file holds
+_STORED = 262_144  # a worker's buffer for what a model's files hold
 
 
 def describe(job: Job) -> str:
@@ -31,7 +36,7 @@ def describe(job: Job) -> str:
         f"vocabulary  {_vocabulary(job)}",
         f"reads       {_reads(job)}",
         f"writes      {_writes(job)}",
-        f"memory      about {size(_memory(job))} with {job.threads} threads, beyond the page cache",
+        f"memory      about {size(_memory(job))} with {_workers(job)}, beyond the page cache",
         *(f"doubt       {doubt}" for doubt in job.plan.doubts),
         *([] if job.plan.doubts else ["doubts      none"]),
     ]
@@ -74,9 +79,12 @@ def _reads(job: Job) -> str:
 
 
 def _writes(job: Job) -> str:
-    layout = layout_of(job.plan, job.dtype, job.settings.max_shard_size)
-    free = shutil.disk_usage(_existing(job.settings.folder)).free
-    short = "" if layout.size <= free else "; TOO LITTLE: make room or write elsewhere"
+    merged = {tensor.name for tensor in job.plan.tensors}
+    copied = buffers(job.members, job.plan.vocabulary.tokenizer, merged)
+    layout = layout_of(job.plan, job.dtype, job.settings.max_shard_size, copied)
+    free = shutil.disk_usage(require_place(job.settings.folder)).free
+    needed = layout.size + _SMALL_FILES
+    short = "" if needed <= free else f"; TOO LITTLE for {size(needed)}: make room or write elsewhere"
     return f"{size(layout.size)} in {_counted(len(layout.shards), 'file')}; {size(free)} are free{short}"
 
 
@@ -84,14 +92,25 @@ def _counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
-def _existing(folder: Path) -> Path:
-    return next(parent for parent in folder.absolute().parents if parent.exists())
+def _workers(job: Job) -> str:
+    if job.threads == 1:
+        return "one process"
+    return f"{job.threads} worker processes" if _forks.available() else f"{job.threads} threads"
 
 
 def _memory(job: Job) -> int:
-    """What planning took, then for each thread a room for each model and three to work in, then the figure."""
+    """What planning took, then for each worker the rooms that it merges, reads, rounds and looks in; the figure."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    rooms = len(job.members) + 3
     looks = job.settings.diagnostics != "none"
-    room = 4 * BLOCK + (16 * RUN if looks else 0)
-    return peak + job.threads * (rooms * room + _STORED) + (_MATPLOTLIB if looks and job.settings.figure else 0)
+    models = len(job.members) + 1  # with the merge
+    worker = (4 * rooms_of(job.settings.merge) + storage(job.dtype).itemsize) * BLOCK
+    worker += len(job.members) * _STORED
+    worker += (16 * models + 5) * RUN if looks else 0
+    return peak + job.threads * worker + (_MATPLOTLIB if looks and job.settings.figure else 0)
+
+
+def rooms_of(merge: MergeMethod) -> int:
+    """How many of a block's rooms a method works in, whatever the number of models."""
+    if isinstance(merge, TiesMerge) or (isinstance(merge, DareMerge) and merge.election != "none"):
+        return 8
+    return 3 if isinstance(merge, DareMerge | TaskArithmeticMerge) else 2

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
-from bai_sweep.merging import _plan
 from bai_sweep.merging._dtypes import DTYPES, storage
+from bai_sweep.merging._plan import MergePlan, plan_merge
 from bai_sweep.merging._types import Dtype, Member, Method
 from bai_sweep.merging.command._settings import MergeSettings
 from bai_sweep.merging.inputs import open_members, settings_of
@@ -30,17 +28,15 @@ class Job:
         plan: How they fit together.
         method: How their values become the merge's.
         recipe: The same for the record.
-        folders: Of every model, read or not: configuration and tokenizer.
         dtype: Of the result.
         threads: How many work.
     """
 
     settings: MergeSettings
     members: Mapping[str, Member]
-    plan: _plan.MergePlan
+    plan: MergePlan
     method: Method
     recipe: MergeRecipe
-    folders: Mapping[str, Path]
     dtype: Dtype
     threads: int
 
@@ -74,13 +70,10 @@ def planned(settings: MergeSettings) -> Iterator[Job]:
     """
     method = method_of(settings.actor)
     sources = settings.sources
-    logging.getLogger(_plan.__name__).setLevel(logging.ERROR)  # its doubts are the plan's, and said by the command
     with open_members({name: sources[name] for name in method.members}, base=settings.base) as members:
         unread = settings_of({name: source for name, source in sources.items() if name not in members})
-        folders = {name: unread[name].folder if name in unread else members[name].folder for name in sources}
-        plan = _plan.plan_merge(
-            members,
-            folders,
+        plan = plan_merge(
+            {name: members.get(name) or unread[name] for name in sources},
             tokenizer=settings.tokenizer_model,
             vocabulary=settings.vocabulary,
             missing_tokens=settings.missing_tokens,
@@ -91,7 +84,6 @@ def planned(settings: MergeSettings) -> Iterator[Job]:
             plan,
             method,
             _recipe(settings, members),
-            folders,
             _dtype(settings, plan.config, members),
             settings.threads or _cores(),
         )

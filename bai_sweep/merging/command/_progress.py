@@ -27,8 +27,8 @@ class ProgressBar:
 
     def __init__(self, elements: int, moved: int, stream: TextIO | None = None) -> None:
         self._elements, self._moved = max(1, elements), moved
-        self._stream = stream or sys.stderr
-        self._shown = self._stream.isatty()
+        self._stream = stream or sys.stderr  # None where it was closed
+        self._shown = self._stream is not None and self._stream.isatty()
         self._lock = threading.Lock()
         self._done = 0
         self._begun = self._drawn = time.monotonic()
@@ -39,9 +39,7 @@ class ProgressBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._shown:
-            self._stream.write(_CLEAR)
-            self._stream.flush()
+        self._draw(_CLEAR)
 
     def advance(self, elements: int) -> None:
         """So many more are merged."""
@@ -51,8 +49,16 @@ class ProgressBar:
             if not self._shown or now - self._drawn < REDRAW:
                 return
             self._drawn = now
-            self._stream.write(_CLEAR + self._line(now - self._begun))
+            self._draw(_CLEAR + self._line(now - self._begun))
+
+    def _draw(self, text: str) -> None:
+        if not self._shown:
+            return
+        try:
+            self._stream.write(text)
             self._stream.flush()
+        except OSError:  # the terminal was closed; the merge goes on
+            self._shown = False
 
     def _line(self, seconds: float) -> str:
         share = min(1.0, self._done / self._elements)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 
 from bai_sweep.merging.command._job import Job, planned
+from bai_sweep.merging.command._place import require_place
 from bai_sweep.merging.command._progress import ProgressBar, size
 from bai_sweep.merging.command._settings import MergeSettings
+from bai_sweep.merging.command._streams import say, show
 from bai_sweep.merging.geometry import Geometry, draw
-from bai_sweep.merging.output import write_model
-from bai_sweep.merging.output._beside import refuse_existing
+from bai_sweep.merging.output import refuse_existing, write_model
 
 _LOAD = """\
 load it   transformers.AutoModelForCausalLM.from_pretrained({folder!r})
@@ -26,21 +26,22 @@ def run(settings: MergeSettings, command: str) -> None:
         command: The command line, for the manifest.
 
     Raises:
-        UserError: The models do not fit, a file is broken, the folder exists, the disk is full.
+        UserError: The models do not fit, a file is broken, the folder exists or cannot be made, the disk is full.
     """
     started = time.perf_counter()
     refuse_existing(settings.folder)
+    require_place(settings.folder)  # before models are downloaded
     with planned(settings) as job:
         if settings.dry_run:
             from bai_sweep.merging.command._dry_run import describe
 
-            print(describe(job))
+            show(describe(job))
             return
-        print(f"merging {job.recipe.formula()} into {job.settings.folder}", file=sys.stderr, flush=True)
+        say(f"merging {job.recipe.formula()} into {job.settings.folder}", errors=True)
         for doubt in job.plan.doubts:
-            print(f"doubt: {doubt}", file=sys.stderr, flush=True)
+            say(f"doubt: {doubt}", errors=True)
         _write(job, command)
-        print(_ending(job, time.perf_counter() - started))
+        say(_ending(job, time.perf_counter() - started))
 
 
 def _write(job: Job, command: str) -> None:
@@ -53,9 +54,7 @@ def _write(job: Job, command: str) -> None:
             plan,
             job.method,
             job.recipe,
-            job.members,
             job.settings.folder,
-            tokenizer_folder=job.folders[settings.tokenizer_model],
             dtype=job.dtype,
             max_shard_bytes=settings.max_shard_size,
             threads=job.threads,
@@ -64,8 +63,6 @@ def _write(job: Job, command: str) -> None:
             draw=draw if settings.figure else None,
             on_progress=bar.advance,
             command=command,
-            folders=job.folders,
-            missing_tokens=settings.missing_tokens,
         )
 
 

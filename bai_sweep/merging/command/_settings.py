@@ -9,8 +9,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from bai_sweep.config import ConfigError, MergedActor, MergeMethod, fault_text
-from bai_sweep.config._values import Count, Name, Ratio, Section, Source, Weights
+from bai_sweep.config import (
+    ConfigError,
+    Count,
+    MergedActor,
+    MergeMethod,
+    Name,
+    Ratio,
+    Section,
+    Seed,
+    Source,
+    Weights,
+    fault_text,
+)
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _TAKEN = {"base": "the base model's", "merge": "the result's"}
@@ -42,7 +53,7 @@ class MergeSettings(Section):
     diagnostics: Literal["sample", "full", "none"]
     figure: bool
     dry_run: bool
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Seed
 
     @property
     def folder(self) -> Path:
@@ -95,6 +106,8 @@ def _describe(fault: Any, raw: Mapping[str, Any]) -> str:
         return f"{key}: there is no such key{_nearest(place, raw)}"
     if fault["type"] == "missing":
         return f"{key}: is needed, as {key}=<folder>" if key == "out" else f"{key}: is needed"
+    if key == "sft":
+        return f"sft: each model has a name, as sft.<name>=<folder or hub id>; got {fault['input']!r}"
     return f"{key}: {fault_text(fault)}"
 
 
@@ -122,7 +135,9 @@ def _keys_of_method(raw: Mapping[str, Any], below: list[str]) -> list[str]:
 def _faults_between(raw: Mapping[str, Any]) -> list[str]:
     """Rules that span keys, checked on whatever is well-formed so that they show beside the other faults."""
     sft, weights, tokenizer = raw.get("sft"), raw.get("weights"), raw.get("tokenizer")
-    if not isinstance(sft, Mapping) or not sft:
+    if not isinstance(sft, Mapping):
+        return []
+    if not sft:
         return ["sft: at least one SFT model is needed, as sft.<name>=<folder or hub id>"]
     known = ", ".join(sft)
     faults = [

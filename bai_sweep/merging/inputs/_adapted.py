@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -34,7 +35,7 @@ class Adapted:
     """
 
     def __init__(self, base: Checkpoint, adapter: Checkpoint, settings: LoraSettings, source: str) -> None:
-        self._adapter = adapter
+        self._base, self._adapter = base, adapter
         self._products = Products()
         self._tensors, self._unties = Fitting(base, adapter, settings, source).tensors()
         self.specs: Mapping[str, TensorSpec] = MappingProxyType({n: t.spec for n, t in self._tensors.items()})
@@ -60,6 +61,10 @@ class Adapted:
         """A tensor's bytes as they are in the file, as in `Checkpoint.raw`: of those in `other`."""
         tensor = self._tensors[name]
         return tensor.holder.raw(tensor.name)
+
+    def changed(self) -> Path | None:
+        """A file of the base or the adapter that changed since it was opened, as in `Checkpoint.changed`."""
+        return self._base.changed() or self._adapter.changed()
 
     def config(self, base: Mapping[str, Any]) -> dict[str, Any]:
         """The base's config.json, with this model's tie and its vocabulary's size."""

@@ -21,6 +21,9 @@ from bai_sweep.records import UserError
 # of one thread: a block of 16-bit numbers, which a core's cache holds beside its float32 values
 _BUFFER = 262144
 
+_Mark = tuple[int, int, int, int]
+"""What tells a file from another, or from itself before it was written to."""
+
 
 class Checkpoint:
     """A `Tensors` over the safetensors files of one model; a context manager, as it keeps the files open.
@@ -37,10 +40,12 @@ class Checkpoint:
         self.specs: Mapping[str, TensorSpec] = MappingProxyType({n: t.spec for n, t in self._tensors.items()})
         self.files: tuple[Path, ...] = tuple(dict.fromkeys(tensor.file for tensor in self._tensors.values()))
         self._descriptors: dict[Path, int] = {}
+        self._marks: dict[Path, _Mark] = {}
         self._rooms = threading.local()
         try:
             for file in self.files:
                 self._descriptors[file] = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+                self._marks[file] = _mark(os.fstat(self._descriptors[file]))
         except OSError as error:
             self.close()
             raise UserError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error
@@ -123,6 +128,17 @@ class Checkpoint:
         self._fill(tensor, 0, found)
         return found.tobytes()
 
+    def changed(self) -> Path | None:
+        """A file that was written to, replaced or removed since it was opened; what was read of it may be of both."""
+        for file, before in self._marks.items():
+            try:
+                now = _mark(file.stat())
+            except OSError:
+                return file
+            if now != before:
+                return file
+        return None
+
     def _room(self) -> NDArray[np.uint8]:
         """This thread's buffer."""
         room: NDArray[np.uint8] | None = getattr(self._rooms, "buffer", None)
@@ -147,6 +163,11 @@ class Checkpoint:
                     "changed while it was read: fetch it again, and let nothing write to it"
                 )
             done += got
+
+
+def _mark(status: os.stat_result) -> _Mark:
+    # a program can set the time of the last write back, that of the last change to the inode it cannot
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _float(name: str, tensor: Stored) -> Dtype:

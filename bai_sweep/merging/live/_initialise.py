@@ -17,7 +17,7 @@ from bai_sweep.merging.live._process import opened
 from bai_sweep.merging.live._skeleton import converted, parameters_of, room_for, skeleton
 from bai_sweep.merging.live._targets import targets_of
 from bai_sweep.merging.methods import method_of, recipe_of
-from bai_sweep.merging.output import add_tokens, copy_tokenizer, ends_of
+from bai_sweep.merging.output import add_tokens, copy_tokenizer, ends_of, generation_folder
 from bai_sweep.records import MergeRecipe
 from bai_sweep.sources import reading
 
@@ -53,7 +53,7 @@ def initialise(model: ModelConfig, actor: MergedActor | SFTActor, *, threads: in
     method = method_of(actor)
     with opened(model, method.members) as merge:
         live = _merged(model, actor, method, merge, threads or torch.get_num_threads())
-        live.generation_config = _generation(live, merge, model.tokenizer)
+        live.generation_config = _generation(live, merge)
         tokenizer = _tokenizer(merge, model.tokenizer)
         recipe = recipe_of({name: member.source for name, member in merge.members.items()}, actor)
     return InitialActor(live, tokenizer, recipe)
@@ -63,28 +63,26 @@ def _merged(
     model: ModelConfig, actor: MergedActor | SFTActor, method: Method, merge: Opened, threads: int
 ) -> PreTrainedModel:
     plan = merge.plan
-    live = skeleton(plan.config, str(merge.folders[model.tokenizer]), getattr(torch, model.dtype))
+    live = skeleton(plan.config, str(plan.models[model.tokenizer].folder), getattr(torch, model.dtype))
     parameters = parameters_of(live, plan.tensors)
     state = room_for(live, plan.tensors) if parameters is None else parameters
     merge.merge(actor, method, targets_of(state, plan.tensors), threads=threads)
     return converted(live, state) if parameters is None else live
 
 
-def _generation(live: PreTrainedModel, merge: Opened, tokenizer: str) -> GenerationConfig:
-    folder = merge.folders[tokenizer]
-    if not (folder / "generation_config.json").is_file() and (member := merge.members.get(tokenizer)):
-        folder = member.files[0].parent  # an adapter's folder has none, its base's may
+def _generation(live: PreTrainedModel, merge: Opened) -> GenerationConfig:
+    folder = generation_folder(merge.plan)
     if (folder / "generation_config.json").is_file():
         settings: GenerationConfig = GenerationConfig.from_pretrained(folder, local_files_only=True)
     else:
         settings = GenerationConfig.from_model_config(live.config)
-    settings.eos_token_id = ends_of(merge.configs, merge.folders, merge.plan.vocabulary) or None
+    settings.eos_token_id = ends_of(merge.plan.models, merge.plan.vocabulary) or None
     return settings
 
 
 def _tokenizer(merge: Opened, name: str) -> PreTrainedTokenizerBase:
     """The named model's, with the tokens that a union vocabulary adds."""
-    folder, added = merge.folders[name], merge.plan.vocabulary.added
+    folder, added = merge.plan.models[name].folder, merge.plan.vocabulary.added
     with reading(str(folder)):
         if not added:
             return _load(folder)

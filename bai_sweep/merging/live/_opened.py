@@ -58,15 +58,14 @@ class Opened:
             self.members: Mapping[str, Member] = stack.enter_context(opened)
             others = settings_of({n: source for n, source in sources.items() if n not in read})
             found: dict[str, Member | Settings] = {**self.members, **others}
-            self.folders = {name: found[name].folder for name in sources}
-            self.configs = {name: found[name].config for name in sources}
             self.plan: MergePlan = plan_merge(
-                self.members,
-                self.folders,
+                {name: found[name] for name in sources},
                 tokenizer=model.tokenizer,
                 vocabulary=model.vocabulary,
                 missing_tokens=model.missing_tokens,
             )
+            for doubt in self.plan.doubts:
+                log.warning("%s", doubt)
             self._stamps = self._look()
             self._stack = stack.pop_all()
 
@@ -143,7 +142,7 @@ class Opened:
     def _look(self) -> list[Any]:
         """The files of weights, and the settings and tokenizers that the plan is made of: sizes, times, identities."""
         files = {file for member in self.members.values() for file in member.files}
-        folders = {file.parent for file in files} | {*self.folders.values()}
+        folders = {file.parent for file in files} | {model.folder for model in self.plan.models.values()}
         found = {path for folder in folders for pattern in _PLANNED for path in folder.glob(pattern)}
         return [_stamp(path) for path in sorted(files | found)]
 

@@ -5,7 +5,7 @@
 
 from bai_sweep.merging.output._beside import refuse_existing, written_beside
 from bai_sweep.merging.output._save import save_model
-from bai_sweep.merging.output._settings import copy_tokenizer, ends_of
+from bai_sweep.merging.output._settings import copy_tokenizer, ends_of, generation_folder
 from bai_sweep.merging.output._shards import Layout, plan_shards
 from bai_sweep.merging.output._sink import FileSink
 from bai_sweep.merging.output._tokenizer import add_tokens
@@ -18,6 +18,7 @@ __all__ = [
     "add_tokens",
     "copy_tokenizer",
     "ends_of",
+    "generation_folder",
     "layout_of",
     "plan_shards",
     "refuse_existing",

@@ -19,7 +19,6 @@ def model_card(
     name: str,
     plan: MergePlan,
     recipe: MergeRecipe,
-    members: Mapping[str, Member],
     *,
     dtype: Dtype,
     command: str | None,
@@ -30,9 +29,9 @@ def model_card(
         command: What rebuilds it, if it was typed.
     """
     parts = [
-        _header(members),
+        _header(plan.members),
         f"# {name}\n\nA merge made with [bai_sweep]({_ADDRESS}), in {DTYPE_NAMES[dtype]}:\n\n    {recipe.formula()}\n",
-        _table(recipe, members),
+        _table(recipe, plan),
         _tokens(plan),
         _rebuild(command),
         _doubts(plan),
@@ -51,8 +50,8 @@ def _header(members: Mapping[str, Member]) -> str:
     return f"---\n{listed}library_name: transformers\ntags:\n- merge\n- bai_sweep\n---\n"
 
 
-def _table(recipe: MergeRecipe, members: Mapping[str, Member]) -> str:
-    rows = [f"| {name} | `{m.source}` | {recipe.weights.get(name, 0.0):.6g} |\n" for name, m in members.items()]
+def _table(recipe: MergeRecipe, plan: MergePlan) -> str:
+    rows = [f"| {name} | `{m.source}` | {recipe.weights.get(name, 0.0):.6g} |\n" for name, m in plan.models.items()]
     return "| model | source | weight |\n|---|---|---|\n" + "".join(rows)
 
 

@@ -34,25 +34,19 @@ def recipe_rows(recipe: MergeRecipe) -> dict[str, Any]:
     }
 
 
-def merge_rows(
-    plan: MergePlan, recipe: MergeRecipe, members: Mapping[str, Member], *, dtype: Dtype, missing_tokens: str | None
-) -> dict[str, Any]:
-    """What a merge that was written says besides, known before it is made.
-
-    Args:
-        missing_tokens: What stood for a token that a member lacks.
-    """
+def merge_rows(plan: MergePlan, recipe: MergeRecipe, dtype: Dtype) -> dict[str, Any]:
+    """What a merge that was written says besides, known before it is made."""
     vocabulary = plan.vocabulary
     return {
         **recipe_rows(recipe),
-        "sources": {name: member.source for name, member in members.items()},
+        "sources": {name: model.source for name, model in plan.models.items()},
         "trained": None,
         "dtype": DTYPE_NAMES[dtype],
         "tied": plan.tied,
         "vocabulary": {
             "tokenizer": vocabulary.tokenizer,
             "rows": vocabulary.rows,
-            "missing_tokens": missing_tokens,
+            "missing_tokens": plan.missing_tokens,
             "lacking": dict(vocabulary.lacking),
             "added": [{"token": t.token, "id": t.id, "special": t.special} for t in vocabulary.added],
         },

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bai_sweep.merging import _json
-from bai_sweep.merging._types import Dtype
+from bai_sweep.merging._types import Dtype, Member
 from bai_sweep.merging.output._beside import is_full
 from bai_sweep.records import UserError
 
 if TYPE_CHECKING:
     from bai_sweep.merging._plan import MergePlan
+    from bai_sweep.merging.inputs import Settings
     from bai_sweep.merging.vocabulary import VocabularyPlan
 
 log = logging.getLogger(__name__)
 
+GENERATION = "generation_config.json"
 DTYPE_NAMES: Mapping[str, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
 # by name, so that nothing else gets in: no code, no pickles, no optimizer state, no other model's README
 _TRAVELS = (
@@ -72,25 +74,22 @@ def write_config(plan: MergePlan, dtype: Dtype, folder: Path) -> None:
     write_json(folder / "config.json", config)
 
 
-def write_generation_config(plan: MergePlan, ends: list[int], source: Path, folder: Path) -> None:
+def write_generation_config(plan: MergePlan, ends: list[int], folder: Path) -> None:
     """generation_config.json of the tokenizer's model, or one of the configuration, with `ends` ending a response."""
-    settings = read_json(source / "generation_config.json")
+    settings = read_json(generation_folder(plan) / GENERATION)
     if not settings:
         settings = {key: plan.config[key] for key in ("bos_token_id", "pad_token_id") if key in plan.config}
     # marked as derived from the configuration it would be derived anew, from one model's, without the others' ends
     settings.pop("_from_model_config", None)
     settings["eos_token_id"] = ends[0] if len(ends) == 1 else ends or None
-    write_json(folder / "generation_config.json", {k: v for k, v in settings.items() if v is not None})
+    write_json(folder / GENERATION, {k: v for k, v in settings.items() if v is not None})
 
 
-def ends_of(
-    configs: Mapping[str, Mapping[str, Any]], folders: Mapping[str, Path], vocabulary: VocabularyPlan | None = None
-) -> list[int]:
+def ends_of(models: Mapping[str, Member | Settings], vocabulary: VocabularyPlan | None = None) -> list[int]:
     """The token ids that end a response of any model, so that a merge ends as each of its models would.
 
     Args:
-        configs: config.json of each model, parsed.
-        folders: Where its generation_config.json may be.
+        models: Every model, read or not.
         vocabulary: How the models' rows become the result's; None where all have the same. A token that the result
             lacks ends nothing; of a model that the plan does not know the ids are taken as they are.
 
@@ -98,13 +97,21 @@ def ends_of(
         UserError: A generation_config.json is broken, or an eos_token_id is no id.
     """
     found: set[int] = set()
-    for name, config in configs.items():
-        generation = folders[name] / "generation_config.json"
-        ends = {*_ends(config, f"config.json of {name}"), *_ends(read_json(generation), str(generation))}
+    for name, model in models.items():
+        generation = model.folder / GENERATION
+        ends = {*_ends(model.config, f"config.json of {name}"), *_ends(read_json(generation), str(generation))}
         known = vocabulary is not None and name in vocabulary.maps
         mapped = (vocabulary.translated(name, end) if vocabulary and known else end for end in ends)
         found.update(end for end in mapped if end is not None)
     return sorted(found)
+
+
+def generation_folder(plan: MergePlan) -> Path:
+    """Where the tokenizer model's generation_config.json is, if it has one; an adapter may have its base's."""
+    model = plan.models[plan.vocabulary.tokenizer]
+    if isinstance(model, Member) and not (model.folder / GENERATION).is_file():
+        return model.files[0].parent
+    return model.folder
 
 
 def read_json(path: Path) -> dict[str, Any]:

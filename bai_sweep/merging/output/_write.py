@@ -21,7 +21,6 @@ from bai_sweep.merging.output._mergekit import mergekit_yaml
 from bai_sweep.merging.output._settings import (
     copy_tokenizer,
     ends_of,
-    read_json,
     write_config,
     write_generation_config,
     write_json,
@@ -30,7 +29,7 @@ from bai_sweep.merging.output._settings import (
 from bai_sweep.merging.output._shards import Layout, plan_shards
 from bai_sweep.merging.output._sink import FileSink
 from bai_sweep.merging.output._tokenizer import add_tokens
-from bai_sweep.records import MergeRecipe
+from bai_sweep.records import MergeRecipe, UserError
 
 if TYPE_CHECKING:
     from bai_sweep.merging._plan import MergePlan
@@ -56,10 +55,8 @@ def write_model(
     plan: MergePlan,
     method: Method,
     recipe: MergeRecipe,
-    members: Mapping[str, Member],
     folder: Path,
     *,
-    tokenizer_folder: Path,
     dtype: Dtype,
     max_shard_bytes: int,
     threads: int,
@@ -68,8 +65,6 @@ def write_model(
     draw: Draw | None = None,
     on_progress: Callable[[int], None] | None = None,
     command: str | None = None,
-    folders: Mapping[str, Path] | None = None,
-    missing_tokens: str | None = None,
 ) -> Path:
     """Merges into a new folder: weights, tokenizer, configuration, merge.json, README.md, mergekit.yaml.
 
@@ -77,9 +72,7 @@ def write_model(
         plan: What is merged.
         method: How.
         recipe: The same for the record.
-        members: The models that are read.
         folder: Must not exist; it appears when everything is in it.
-        tokenizer_folder: Where the tokenizer that travels is.
         dtype: Of the weights; each is rounded once.
         max_shard_bytes: Of a file's tensors.
         threads: How many merge and hash.
@@ -88,8 +81,6 @@ def write_model(
         draw: Makes geometry.png of the summary; if it fails, that is a warning and the model has no figure.
         on_progress: Gets the number of elements just finished, from any thread.
         command: What was typed, for the record.
-        folders: Of every model, read or not, as `plan_merge` had them, as the end of each's sequences ends a response.
-        missing_tokens: As `plan_merge` had it, for the record.
 
     Returns:
         The folder.
@@ -97,19 +88,21 @@ def write_model(
     Raises:
         UserError: The folder exists, there is no room for it, a model cannot be read, or a value is not finite.
     """
+    members = plan.members
     extra = buffers(members, plan.vocabulary.tokenizer, {tensor.name for tensor in plan.tensors})
     layout = layout_of(plan, dtype, max_shard_bytes, extra)
     with written_beside(folder, layout.size + _SMALL_FILES) as partial:
-        _write_settings(plan, members, partial, tokenizer_folder=tokenizer_folder, dtype=dtype, folders=folders)
+        _write_settings(plan, partial, dtype)
         with FileSink(partial, layout, dtype) as sink:
             _merge(plan, method, sink, extra, threads, fork=fork, observer=geometry, on_progress=on_progress)
-        rows = merge_rows(plan, recipe, members, dtype=dtype, missing_tokens=missing_tokens)
+        rows = merge_rows(plan, recipe, dtype)
         rows["geometry"] = None if geometry is None else geometry.summary()
         with _synced(partial, layout, members, threads, fork=fork) as hashes:
             _draw(draw, rows["geometry"], partial / FIGURE)
             rows["inputs"] = input_rows(members, hashes())
+        _require_unchanged(members)
         write_text(partial / "mergekit.yaml", mergekit_yaml(plan, method, recipe, members, dtype))
-        write_text(partial / "README.md", model_card(folder.name, plan, recipe, members, dtype=dtype, command=command))
+        write_text(partial / "README.md", model_card(folder.name, plan, recipe, dtype=dtype, command=command))
         write_json(partial / MANIFEST, finished({**rows, "outputs": output_rows(partial)}, command))
     return folder
 
@@ -161,33 +154,22 @@ def _synced(
         list(writing)
 
 
-def _write_settings(
-    plan: MergePlan,
-    members: Mapping[str, Member],
-    folder: Path,
-    *,
-    tokenizer_folder: Path,
-    dtype: Dtype,
-    folders: Mapping[str, Path] | None,
-) -> None:
-    ends = _ends(plan, members, folders)
-    copy_tokenizer(tokenizer_folder, folder)
+def _require_unchanged(members: Mapping[str, Member]) -> None:
+    for name, member in members.items():
+        if file := member.tensors.changed():
+            raise UserError(
+                f"{name}: {file} changed while it was merged, so the merge is of neither state; merge again when "
+                "nothing writes to it"
+            )
+
+
+def _write_settings(plan: MergePlan, folder: Path, dtype: Dtype) -> None:
+    ends = ends_of(plan.models, plan.vocabulary)
+    copy_tokenizer(plan.models[plan.vocabulary.tokenizer].folder, folder)
     if plan.vocabulary.added:
         add_tokens(folder, plan.vocabulary.added)
     write_config(plan, dtype, folder)
-    source = tokenizer_folder
-    if not (source / "generation_config.json").is_file() and (member := members.get(plan.vocabulary.tokenizer)):
-        source = member.files[0].parent  # an adapter's folder has none, its base's may
-    write_generation_config(plan, ends, source, folder)
-
-
-def _ends(plan: MergePlan, members: Mapping[str, Member], folders: Mapping[str, Path] | None) -> list[int]:
-    folders = folders or {name: member.folder for name, member in members.items()}
-    configs = {
-        name: members[name].config if name in members else read_json(folder / "config.json")
-        for name, folder in folders.items()
-    }
-    return ends_of(configs, folders, plan.vocabulary)
+    write_generation_config(plan, ends, folder)
 
 
 def layout_of(

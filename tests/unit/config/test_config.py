@@ -58,6 +58,12 @@ def test_alpha_and_weights_reach_the_actor() -> None:
     [
         ("alpha=1.5", r"alpha: .*less than or equal to 1 \(got 1.5\)"),
         ("alpha=-0.1", r"alpha: .*greater than or equal to 0"),
+        ("alpha=true", r"alpha: a number is needed, not true or false \(got True\)"),
+        ("seed=true", r"seed: a number is needed, not true or false \(got True\)"),
+        ("workers=true", r"workers: a number is needed, not true or false \(got True\)"),
+        ("rl.actor_learning_rate=true", r"rl.actor_learning_rate: a number is needed, not true or false"),
+        ("actor/merge=ties actor.merge.scale=true", r"actor.merge.scale: a number is needed, not true or false"),
+        ("actor/merge=ties actor.merge.density=true", r"actor.merge.density: a number is needed, not true or false"),
         ("weights.instruct=0.7", r"weights: weights must sum to 1; these sum to 1.2"),
         ("+weights.third=0.0", r"weights: one for each of model.sft \(instruct, distilled\); got instruct, .*third"),
         ("model.base=/does/not/exist", r"model.base: no such folder: '/does/not/exist'"),

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from bai_sweep.merging._plan import plan_merge
 from bai_sweep.merging._types import Method, Values
-from bai_sweep.merging.inputs import open_members
+from bai_sweep.merging.inputs import open_members, settings_of
 from bai_sweep.merging.methods import Linear
 from bai_sweep.merging.output import write_model
 from bai_sweep.records import MergeRecipe
@@ -37,9 +37,9 @@ def write(
     recipe = recipe or MergeRecipe(weights, {name: str(family[name]) for name in names})
     settings: dict[str, Any] = {"dtype": "F32", "max_shard_bytes": 10**9, "threads": 2, "geometry": None, **changes}
     with open_members({name: str(family[name]) for name in names}) as members:
+        others = settings_of({name: str(folder) for name, folder in family.items() if name not in members})
         plan = plan_merge(
-            members,
-            {name: Path(folder) for name, folder in family.items()},
+            {name: members.get(name) or others[name] for name in family},
             tokenizer=tokenizer,
             vocabulary=vocabulary,  # type: ignore[arg-type]
             missing_tokens="mean",
@@ -48,11 +48,7 @@ def write(
             plan,
             method,
             recipe,
-            members,
             out,
-            tokenizer_folder=family[tokenizer],
-            folders=family,
-            missing_tokens="mean",
             **settings,
         )
 

@@ -123,8 +123,12 @@ def test_stage_one_alone_needs_no_base() -> None:
         (["weights.instruct=1"], "weights: one for each SFT model (instruct, distilled); got instruct"),
         (["weights.instruct=0.9", "weights.distilled=0.9"], "weights must sum to 1; these sum to 1.8"),
         (["tokenizer=nobody"], "tokenizer: names one of the models (base, instruct, distilled); got 'nobody'"),
-        (["base=/does/not/exist"], "base: no such folder: '/does/not/exist'"),
-        (["sft.instruct=/not/there"], "sft.instruct: no such folder: '/not/there'"),
+        (["sft.third=/not/there"], "sft.third: no such folder: '/not/there'"),
+        (["alpha=true"], "alpha: a number is needed, not true or false (got True)"),
+        (["threads=true"], "threads: a number is needed, not true or false (got True)"),
+        (["seed=false"], "seed: a number is needed, not true or false (got False)"),
+        (["weights.instruct=true", "weights.distilled=0"], "weights.instruct: a number is needed, not true or false"),
+        (["merge=ties", "merge.density=true"], "merge.density: a number is needed, not true or false (got True)"),
         (["sft.base=testbed://base"], "sft: 'base' is the base model's name"),
         (["sft.merge=testbed://base"], "sft: 'merge' is the result's name"),
         (["max_shard_size=5 parrots"], "max_shard_size: a size is bytes, or a number with KB, MB, GB"),
@@ -132,11 +136,79 @@ def test_stage_one_alone_needs_no_base() -> None:
         (["dry_run"], "dry_run: an argument is key=value; --help lists the keys"),
         (["dtype=int8"], "dtype: Input should be 'float32', 'bfloat16' or 'float16' (got 'int8')"),
         (["alpha=${nothing}"], "nothing"),
-        (["sft=some/folder"], "sft: at least one SFT model is needed, as sft.<name>=<folder or hub id>"),
+        (["sft=some/folder"], "sft: each model has a name, as sft.<name>=<folder or hub id>; got 'some/folder'"),
     ],
 )
 def test_a_bad_argument_is_named_with_the_rule_and_the_fix(arguments: list[str], message: str) -> None:
     assert message in faults_of(*MODELS, "out=merged", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "faults"),
+    [
+        (["sft.instruct=testbed://base"], ["sft.instruct=testbed://instruct and sft.instruct=testbed://base"]),
+        (["base=testbed://instruct"], ["base=testbed://base and base=testbed://instruct"]),
+        (["base.x=1"], ["base=testbed://base and base.x=1"]),
+        (["alpha=0.5", "alpha=0.2"], ["alpha=0.5 and alpha=0.2"]),
+        (["alpha=0.5", "alpha=0.5", "alpha=0.1"], ["alpha=0.5 and alpha=0.5", "alpha=0.5 and alpha=0.1"]),
+        (["merge=ties", "merge=dare"], ["merge=ties and merge=dare"]),
+        (["merge=depth", "merge.layers=null", "merge.layers.last=1"], ["merge.layers=null and merge.layers.last=1"]),
+        (
+            ["merge=depth", "merge.layers={last: 0}", "merge.layers.last=1"],
+            ["merge.layers={last: 0} and merge.layers"],
+        ),
+        (["weights={instruct: 1}", "weights.instruct=0.5"], ["weights={instruct: 1} and weights.instruct=0.5"]),
+    ],
+)
+def test_an_argument_that_is_given_twice_is_named_with_both_values(arguments: list[str], faults: list[str]) -> None:
+    message = faults_of(*MODELS, "out=merged", *arguments)
+
+    for fault in faults:
+        assert f": is given once; got {fault}" in message
+    assert message.count("is given once") == len(faults)
+
+
+def test_arguments_that_share_a_beginning_are_not_the_same() -> None:
+    arguments = ["base=testbed://base", "sft.a=testbed://instruct", "sft.a.b=testbed://distilled", "out=merged"]
+    depth = ["merge=depth", "merge.layers={first: 0.1}", "merge.layers.last=0.2"]
+
+    settings = settings_of([*arguments, "weights={a: 0.25}", "weights.a.b=0.75", *depth])
+
+    assert list(settings.sft) == ["a", "a.b"]
+    assert settings.weights == {"a": 0.25, "a.b": 0.75}
+    assert settings.merge.model_dump()["layers"] == {"first": 0.1, "middle": None, "last": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (
+            [*MODELS, "merge.method=ties", "merge.density=0.3"],
+            "merge.method: a method is named as merge=<method>; write merge=ties for merge.method=ties",
+        ),
+        (
+            [*MODELS, "merge=dare", "merge.method=ties"],
+            "merge.method: a method is named as merge=<method>; write merge=ties for merge.method=ties",
+        ),
+        (
+            [*MODELS, "merge.method=median"],
+            "merge.method: a method is named as merge=<method>; write "
+            "merge=<dare|depth|linear|slerp|task_arithmetic|ties|two_save> for merge.method=median",
+        ),
+        (
+            ["base=testbed://base", "sft=instruct", "weights.instruct=1"],
+            "sft: each model has a name, as sft.<name>=<folder or hub id>; got 'instruct'",
+        ),
+        (
+            [MODELS[1], "base=/does/not/exist"],
+            "base: no such folder: '/does/not/exist'; give a Hugging Face model folder",
+        ),
+    ],
+)
+def test_one_mistake_is_one_fault(arguments: list[str], fault: str) -> None:
+    message = faults_of(*arguments, "out=merged")
+
+    assert message.startswith(f"bad configuration, 1 fault:\n  - {fault}")
 
 
 def test_all_faults_are_in_one_message() -> None:

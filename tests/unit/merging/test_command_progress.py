@@ -93,3 +93,28 @@ def test_blocks_of_many_threads_are_all_counted(clock: list[float]) -> None:
 )
 def test_sizes_are_in_powers_of_ten(count: float, said: str) -> None:
     assert size(count) == said
+
+
+class Hung(Terminal):
+    """A terminal whose window was closed."""
+
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+def test_a_terminal_that_is_closed_ends_the_bar_and_not_the_merge(clock: list[float]) -> None:
+    with ProgressBar(1000, 4_000_000, Hung()) as bar:
+        for _ in range(2):
+            clock[0] += 2.0
+            bar.advance(250)
+
+    assert clock[0] == 104.0
+
+
+def test_a_standard_error_that_was_closed_has_no_bar(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    with ProgressBar(1000, 4_000_000) as bar:
+        clock[0] += 2.0
+        bar.advance(250)
+
+    assert clock[0] == 102.0

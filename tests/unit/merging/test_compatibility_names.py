@@ -8,6 +8,7 @@ import pytest
 
 from bai_sweep.merging._plan import plan_merge
 from bai_sweep.merging.compatibility import part_of
+from bai_sweep.merging.inputs import Settings
 from tests.tiny import save_tiny_model
 from tests.unit.merging.plan_helpers import member
 
@@ -54,8 +55,10 @@ def test_a_silent_configuration_of_a_class_that_ties_says_the_same_whether_the_m
 
     for read in (("base", "tuned"), ("tuned",)):
         plan = plan_merge(
-            {name: members[name] for name in read},
-            folders,
+            {
+                name: model if name in read else Settings(model.source, model.folder, model.config)
+                for name, model in members.items()
+            },
             tokenizer="base",
             vocabulary="union",
             missing_tokens="mean",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from transformers import Qwen2ForCausalLM as Qwen2
 from bai_sweep.merging._types import Member
 from bai_sweep.merging.inputs import _lora as module
 from bai_sweep.merging.inputs import open_members
+from bai_sweep.merging.inputs._adapted import Adapted
 from bai_sweep.records import UserError
 from tests.tiny import save_tiny_model, tiny_model
 from tests.unit.merging.inputs_helpers import values_of
@@ -393,3 +395,21 @@ def test_a_square_embedding_is_adapted_the_way_of_embeddings(tmp_path: Path) -> 
     )
 
     require_merged_as_peft(base, adapt(base, tmp_path / "adapter", target_modules=["embed_tokens", "down_proj"]))
+
+
+@pytest.mark.parametrize("of", ["base", "adapter"])
+def test_a_file_of_the_base_or_the_adapter_that_changes_is_named(base: Path, tmp_path: Path, of: str) -> None:
+    place = tmp_path / "base"
+    shutil.copytree(base, place)
+    adapter = adapt(place, tmp_path / "adapter")
+    file = place / "model.safetensors" if of == "base" else adapter / "adapter_model.safetensors"
+
+    with opened(place, adapter) as member:
+        assert isinstance(member.tensors, Adapted)
+        assert member.tensors.changed() is None
+        time.sleep(0.02)  # the clock of a file system is coarse
+        with file.open("r+b") as stream:
+            stream.seek(-1, 2)
+            stream.write(b"\x01")
+
+        assert member.tensors.changed() == file

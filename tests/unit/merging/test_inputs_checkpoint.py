@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -408,3 +408,32 @@ def test_a_header_is_not_believed_when_the_file_is_opened(tmp_path: Path) -> Non
 
     with pytest.raises(UserError, match="its tensors end at byte"):
         Checkpoint.of(tmp_path)
+
+
+def _written(file: Path) -> None:
+    """The same size and, as some programs do, the time of the last write set back."""
+    before = file.stat()
+    with file.open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        stream.write(b"\x01")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _replaced(file: Path) -> None:
+    (file.parent / "new").write_bytes(file.read_bytes())
+    (file.parent / "new").replace(file)
+
+
+@pytest.mark.parametrize("change", [_written, _replaced, Path.unlink], ids=["written to", "replaced", "removed"])
+def test_a_file_that_changes_while_it_is_read_is_named(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    folder = sharded(tmp_path / "model", mixed())
+
+    with Checkpoint.of(folder) as checkpoint:
+        size = checkpoint.files[1].stat().st_size
+        checkpoint.files[1].read_bytes()
+        assert checkpoint.changed() is None
+        time.sleep(0.02)  # the clock of a file system is coarse
+        change(checkpoint.files[1])
+
+        assert checkpoint.changed() == checkpoint.files[1]
+        assert not checkpoint.files[1].exists() or checkpoint.files[1].stat().st_size == size

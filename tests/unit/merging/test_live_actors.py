@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -291,3 +292,13 @@ def test_an_actor_names_what_it_is_of(tiny_family: dict[str, Path]) -> None:
 
     assert recipe.sources == {"base": str(tiny_family["base"]), "instruct": str(tiny_family["instruct"])}
     assert recipe.formula() == "0.25*base + 0.75*instruct"
+
+
+def test_doubts_are_logged_once_for_all_ratios(tiny_family: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
+    release()
+    with caplog.at_level(logging.WARNING):
+        for alpha in (0.2, 0.4):
+            initialise(model_config(tiny_family), bai(alpha))
+
+    said = [message for message in caplog.messages if "seem to come of one base" in message]
+    assert [message.split()[0] for message in said] == ["instruct", "distilled"]

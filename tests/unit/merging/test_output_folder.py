@@ -17,7 +17,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bai_sweep.merging.inputs import open_members
+from bai_sweep.merging.inputs import Settings, open_members
 from bai_sweep.merging.methods import Linear
 from bai_sweep.merging.output import copy_tokenizer, ends_of, save_model
 from bai_sweep.merging.output._buffers import buffers
@@ -150,14 +150,39 @@ def test_ends_are_joined_from_configurations_and_generation_settings(tmp_path: P
     (tmp_path / "a" / "generation_config.json").write_text('{"eos_token_id": [7, 9]}')
     configs: dict[str, dict[str, Any]] = {"a": {"eos_token_id": 3}, "b": {"text_config": {"eos_token_id": 5}}, "c": {}}
 
-    assert ends_of(configs, {name: tmp_path / name for name in configs}) == [3, 5, 7, 9]
+    assert ends_of({name: Settings(name, tmp_path / name, config) for name, config in configs.items()}) == [3, 5, 7, 9]
+
+
+def test_a_model_that_is_not_read_is_in_the_record_with_its_source(family: dict[str, Path], tmp_path: Path) -> None:
+    folder = write(family, tmp_path / "out", method=Linear(0.0, {"tuned": 1.0}), read=["tuned"])
+
+    record = json.loads((folder / "merge.json").read_text())
+    assert record["sources"] == {name: str(place) for name, place in family.items()}
+    assert record["vocabulary"]["tokenizer"] == "base"
+    assert f"| base | `{family['base']}` | 0 |" in (folder / "README.md").read_text()
+
+
+def test_an_input_that_changes_while_it_is_merged_is_named_and_nothing_is_left(
+    family: dict[str, Path], tmp_path: Path
+) -> None:
+    file = family["tuned"] / "model.safetensors"
+
+    def touch(done: int) -> None:
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+
+    with pytest.raises(UserError, match=r"tuned: .*model\.safetensors changed while it was merged"):
+        write(family, tmp_path / "out", on_progress=touch)
+
+    assert left_beside(tmp_path / "out") == []
 
 
 def test_broken_generation_settings_are_named(tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text("{")
 
     with pytest.raises(UserError, match=r"generation_config.json: this is no JSON: .*; fetch it again"):
-        ends_of({"a": {}}, {"a": tmp_path})
+        ends_of({"a": Settings("a", tmp_path, {})})
 
 
 @pytest.mark.parametrize("value", ['"</s>"', "[2, null]", "true", "2.5"])
@@ -165,7 +190,7 @@ def test_an_end_that_is_no_token_id_is_refused(tmp_path: Path, value: str) -> No
     (tmp_path / "generation_config.json").write_text(f'{{"eos_token_id": {value}}}')
 
     with pytest.raises(UserError, match=r"generation_config.json: eos_token_id is a token's id or a list of ids; got"):
-        ends_of({"a": {}}, {"a": tmp_path})
+        ends_of({"a": Settings("a", tmp_path, {})})
 
 
 def test_a_tokenizer_s_file_that_cannot_be_copied_is_named(tmp_path: Path) -> None:
@@ -305,12 +330,10 @@ from bai_sweep.merging.methods import Linear
 from bai_sweep.merging.output import write_model
 from bai_sweep.records import MergeRecipe
 sources = {{"base": {str(family["base"])!r}, "tuned": {str(family["tuned"])!r}}}
-folders = {{name: Path(place) for name, place in sources.items()}}
 with open_members(sources) as members:
-    plan = plan_merge(members, folders, tokenizer="base", vocabulary="union", missing_tokens="mean")
-    write_model(plan, Linear(0.5, {{"tuned": 1.0}}), MergeRecipe({{"base": 0.5, "tuned": 0.5}}, sources), members,
-                Path({str(tmp_path / "out")!r}), tokenizer_folder=folders["base"], dtype="BF16",
-                max_shard_bytes=10**9, threads=1, geometry=None)
+    plan = plan_merge(members, tokenizer="base", vocabulary="union", missing_tokens="mean")
+    write_model(plan, Linear(0.5, {{"tuned": 1.0}}), MergeRecipe({{"base": 0.5, "tuned": 0.5}}, sources),
+                Path({str(tmp_path / "out")!r}), dtype="BF16", max_shard_bytes=10**9, threads=1, geometry=None)
 print(sorted({{"torch", "transformers", "safetensors"}} & set(sys.modules)))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

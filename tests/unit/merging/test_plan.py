@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +14,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from bai_sweep.merging._plan import MergePlan, plan_merge
 from bai_sweep.merging._types import Member
-from bai_sweep.merging.inputs import open_members
+from bai_sweep.merging.inputs import Settings, open_members
 from bai_sweep.records import UserError
 from tests.tiny import WORDS, save_tiny_model, tiny_model
 from tests.unit.merging.plan_helpers import member
 from tests.unit.merging.vocabulary_helpers import EMBEDDING, whole
 
 HEAD = "lm_head.weight"
+
+
+def unread(folder: Path) -> Settings:
+    return Settings(str(folder), folder, json.loads((folder / "config.json").read_text(encoding="utf-8")))
 
 
 def planned(
@@ -34,7 +37,8 @@ def planned(
     members: Mapping[str, Member] | None = None,
 ) -> MergePlan:
     found = members or {name: member(name, folders[name]) for name in read or folders}
-    return plan_merge(found, folders, tokenizer=tokenizer, vocabulary=vocabulary, missing_tokens=missing_tokens)
+    models = {name: found.get(name) or unread(folder) for name, folder in folders.items()}
+    return plan_merge(models, tokenizer=tokenizer, vocabulary=vocabulary, missing_tokens=missing_tokens)
 
 
 def tuned(base: Path, folder: Path, *tokens: str, pad: int | None = None, noise: float = 1e-3) -> Path:
@@ -155,19 +159,15 @@ def test_a_tied_members_head_is_aligned_with_its_embedding(tmp_path: Path) -> No
     assert not np.array_equal(head[-1], whole(plan.values["base"], EMBEDDING)[-1])
 
 
-def test_a_model_of_weight_zero_gives_its_tokens_and_is_doubted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_model_of_weight_zero_gives_its_tokens_and_is_doubted(tmp_path: Path) -> None:
     base = save_tiny_model(tmp_path / "base", dtype=torch.float32)
     folders = {"base": base, "one": tuned(base, tmp_path / "one", "<tool>")}
     (folders["one"] / "model.safetensors").unlink()
 
-    with caplog.at_level(logging.WARNING):
-        plan = planned(folders, read=("base",), tokenizer="one")
+    plan = planned(folders, read=("base",), tokenizer="one")
 
     (doubt,) = plan.doubts
     assert doubt.startswith("1 tokens of the result are in no model that is read ('<tool>')")
-    assert caplog.messages == [doubt]
     rows = whole(plan.values["base"], EMBEDDING)
     mean = whole(plan.values["base"], EMBEDDING)[:-1].astype(np.float64).mean(axis=0)
     np.testing.assert_allclose(rows[-1], mean, rtol=1e-6)
@@ -183,7 +183,7 @@ def test_missing_tokens_refused_stop_the_plan(tmp_path: Path) -> None:
     assert planned(folders, vocabulary="tokenizer", missing_tokens="refuse").vocabulary.rows == len(WORDS)
 
 
-def test_doubts_are_logged_once_and_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_doubts_are_kept(tmp_path: Path) -> None:
     folders = {
         "base": save_tiny_model(tmp_path / "base", seed=0),
         "other": save_tiny_model(tmp_path / "other", seed=1),
@@ -193,13 +193,11 @@ def test_doubts_are_logged_once_and_kept(tmp_path: Path, caplog: pytest.LogCaptu
         "other": member("other", folders["other"], rope_parameters={"rope_theta": 1000000.0, "rope_type": "default"}),
     }
 
-    with caplog.at_level(logging.WARNING):
-        plan = planned(folders, members=members)
+    plan = planned(folders, members=members)
 
     assert len(plan.doubts) == 2
     assert plan.doubts[0] == "the models differ in rope_theta: 10000.0 in base, 1000000.0 in other"
     assert "other and base do not seem to come of one base" in plan.doubts[1]
-    assert caplog.messages == list(plan.doubts)
 
 
 def test_nothing_is_read_of_models_that_do_not_fit(tmp_path: Path) -> None:

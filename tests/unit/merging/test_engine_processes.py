@@ -219,7 +219,7 @@ SLOW = """
 import sys
 from pathlib import Path
 from bai_sweep.merging.output import written_beside
-from tests.unit.merging.test_processes import LONG, Busy, merged
+from tests.unit.merging.test_engine_processes import LONG, Busy, merged
 
 with written_beside(Path(sys.argv[1])) as partial:
     merged(partial / "in", Busy(), processes=2, shapes=LONG)
