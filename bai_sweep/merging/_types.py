@@ -57,6 +57,9 @@ class Tensors(Protocol):
 class StoredTensors(Tensors, Protocol):
     """Those of a model's files."""
 
+    def raw(self, name: str) -> bytes:
+        """A tensor that is copied and not merged, as it is in its file."""
+
     def changed(self) -> Path | None:
         """A file that is another than when it was opened: what was read may be of both."""
 

@@ -14,10 +14,8 @@ from bai_sweep.merging._types import BLOCK
 from bai_sweep.merging.command._job import Job, stored_dtypes
 from bai_sweep.merging.command._place import require_place
 from bai_sweep.merging.command._progress import size
-from bai_sweep.merging.geometry._runs import RUN
-from bai_sweep.merging.output import layout_of
-from bai_sweep.merging.output._buffers import buffers
-from bai_sweep.merging.output._write import _SMALL_FILES
+from bai_sweep.merging.geometry import RUN
+from bai_sweep.merging.output import layout_of, room_for
 
 _MATPLOTLIB = 40_000_000
 _STORED = 262_144  # a worker's buffer for what a model's files hold
@@ -79,11 +77,9 @@ def _reads(job: Job) -> str:
 
 
 def _writes(job: Job) -> str:
-    merged = {tensor.name for tensor in job.plan.tensors}
-    copied = buffers(job.members, job.plan.vocabulary.tokenizer, merged)
-    layout = layout_of(job.plan, job.dtype, job.settings.max_shard_size, copied)
+    layout = layout_of(job.plan, job.dtype, job.settings.max_shard_size)
     free = shutil.disk_usage(require_place(job.settings.folder)).free
-    needed = layout.size + _SMALL_FILES
+    needed = room_for(layout)
     short = "" if needed <= free else f"; TOO LITTLE for {size(needed)}: make room or write elsewhere"
     return f"{size(layout.size)} in {_counted(len(layout.shards), 'file')}; {size(free)} are free{short}"
 

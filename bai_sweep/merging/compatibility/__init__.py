@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 from bai_sweep.merging._types import Member, Tensors
 from bai_sweep.merging.compatibility._lineage import lineage_doubts
-from bai_sweep.merging.compatibility._names import by_row, computed, depths_of, part_of
+from bai_sweep.merging.compatibility._names import FLOATING, by_row, computed, depths_of, part_of
 from bai_sweep.merging.compatibility._settings import function_doubts, layout_faults
 from bai_sweep.merging.compatibility._tensors import copied_faults, rows_of, tensor_faults
 from bai_sweep.merging.compatibility._tying import Tying, settings_of, tie
 from bai_sweep.records import UserError
 
 __all__ = [
+    "FLOATING",
     "Tying",
     "by_row",
     "computed",

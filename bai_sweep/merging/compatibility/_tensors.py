@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Protocol, runtime_checkable
 
-from bai_sweep.merging._types import Member, Tensors, TensorSpec
+from bai_sweep.merging._types import Member, StoredTensors, Tensors, TensorSpec
 from bai_sweep.merging.compatibility._names import FLOATING, by_row, embedding_of
 from bai_sweep.merging.compatibility._tying import copied_tensors
-
-
-@runtime_checkable
-class _Raw(Protocol):
-    def raw(self, name: str) -> bytes:
-        """A tensor's bytes."""
 
 
 def tensor_faults(members: Mapping[str, Tensors]) -> list[str]:
@@ -47,12 +40,8 @@ def copied_faults(members: Mapping[str, Member]) -> list[str]:
     return faults
 
 
-def _same(tensor: str, ours: Tensors, theirs: Tensors) -> bool:
-    if ours.specs[tensor] != theirs.specs[tensor]:
-        return False
-    if not (isinstance(ours, _Raw) and isinstance(theirs, _Raw)):
-        return True
-    return ours.raw(tensor) == theirs.raw(tensor)
+def _same(tensor: str, ours: StoredTensors, theirs: StoredTensors) -> bool:
+    return ours.specs[tensor] == theirs.specs[tensor] and ours.raw(tensor) == theirs.raw(tensor)
 
 
 def rows_of(specs: Mapping[str, TensorSpec]) -> int | None:

@@ -5,5 +5,6 @@
 
 from bai_sweep.merging.geometry._figure import draw
 from bai_sweep.merging.geometry._geometry import MERGE, Geometry
+from bai_sweep.merging.geometry._runs import RUN
 
-__all__ = ["MERGE", "Geometry", "draw"]
+__all__ = ["MERGE", "RUN", "Geometry", "draw"]

@@ -9,7 +9,7 @@ from bai_sweep.merging.output._settings import copy_tokenizer, ends_of, generati
 from bai_sweep.merging.output._shards import Layout, plan_shards
 from bai_sweep.merging.output._sink import FileSink
 from bai_sweep.merging.output._tokenizer import add_tokens
-from bai_sweep.merging.output._write import GeometryLike, layout_of, write_model
+from bai_sweep.merging.output._write import GeometryLike, layout_of, room_for, write_model
 
 __all__ = [
     "FileSink",
@@ -22,6 +22,7 @@ __all__ = [
     "layout_of",
     "plan_shards",
     "refuse_existing",
+    "room_for",
     "save_model",
     "write_model",
     "written_beside",

@@ -14,7 +14,7 @@ from bai_sweep.merging._engine import run
 from bai_sweep.merging._types import Dtype, Member, Method, TensorSpec
 from bai_sweep.merging.inputs import hashing
 from bai_sweep.merging.output._beside import sync_file, written_beside
-from bai_sweep.merging.output._buffers import Buffer, buffers
+from bai_sweep.merging.output._buffers import copied, origin
 from bai_sweep.merging.output._card import model_card
 from bai_sweep.merging.output._manifest import MANIFEST, finished, input_rows, merge_rows, output_rows
 from bai_sweep.merging.output._mergekit import mergekit_yaml
@@ -89,12 +89,11 @@ def write_model(
         UserError: The folder exists, there is no room for it, a model cannot be read, or a value is not finite.
     """
     members = plan.members
-    extra = buffers(members, plan.vocabulary.tokenizer, {tensor.name for tensor in plan.tensors})
-    layout = layout_of(plan, dtype, max_shard_bytes, extra)
-    with written_beside(folder, layout.size + _SMALL_FILES) as partial:
+    layout = layout_of(plan, dtype, max_shard_bytes)
+    with written_beside(folder, room_for(layout)) as partial:
         _write_settings(plan, partial, dtype)
         with FileSink(partial, layout, dtype) as sink:
-            _merge(plan, method, sink, extra, threads, fork=fork, observer=geometry, on_progress=on_progress)
+            _merge(plan, method, sink, threads, fork=fork, observer=geometry, on_progress=on_progress)
         rows = merge_rows(plan, recipe, dtype)
         rows["geometry"] = None if geometry is None else geometry.summary()
         with _synced(partial, layout, members, threads, fork=fork) as hashes:
@@ -111,15 +110,14 @@ def _merge(
     plan: MergePlan,
     method: Method,
     sink: FileSink,
-    copied: Mapping[str, Buffer],
     workers: int,
     *,
     fork: bool,
     observer: GeometryLike | None,
     on_progress: Callable[[int], None] | None,
 ) -> None:
-    for name, (_, data) in copied.items():
-        sink.write_bytes(name, data)
+    for name in copied(plan):
+        sink.write_bytes(name, origin(plan).tensors.raw(name))
     if fork:
         _processes.run(
             plan.tensors, plan.values, method, sink, processes=workers, observer=observer, on_progress=on_progress
@@ -172,14 +170,12 @@ def _write_settings(plan: MergePlan, folder: Path, dtype: Dtype) -> None:
     write_generation_config(plan, ends, folder)
 
 
-def layout_of(
-    plan: MergePlan, dtype: Dtype, max_shard_bytes: int, extra: Mapping[str, Buffer] | None = None
-) -> Layout:
-    """The files of the result, for a dry run too: `.size` is what will be written.
-
-    Args:
-        extra: Tensors that are copied.
-    """
+def layout_of(plan: MergePlan, dtype: Dtype, max_shard_bytes: int) -> Layout:
+    """The files of the result, for a dry run too: `.size` is what will be written of tensors."""
     specs = {tensor.name: TensorSpec(tensor.shape, dtype) for tensor in plan.tensors}
-    specs |= {name: spec for name, (spec, _) in (extra or {}).items()}
-    return plan_shards(specs, max_shard_bytes)
+    return plan_shards(specs | copied(plan), max_shard_bytes)
+
+
+def room_for(layout: Layout) -> int:
+    """Bytes that the disk must have free for a model folder."""
+    return layout.size + _SMALL_FILES

@@ -125,8 +125,10 @@ def test_a_thread_reads_a_tensor_while_another_surveys() -> None:
             return found
 
     shapes = {"a": (100,), "b": (100,)}
-    tensors = infos(shapes)
-    run(tensors, {"only": model(shapes)}, Meeting(), ArraySink(tensors), threads=2, block=4)
+    tensors, method = infos(shapes), Meeting()
+    run(tensors, {"only": model(shapes)}, method, ArraySink(tensors), threads=2, block=4)
+
+    assert sorted(method.surveyed) == ["a", "b"]
 
 
 def test_the_observer_sees_every_merged_block_and_may_read_into_other_rooms() -> None:
@@ -340,7 +342,10 @@ def test_no_thread_or_no_element_is_refused(threads: int, block: int) -> None:
 
 
 def test_nothing_to_merge_is_fine() -> None:
-    run((), {"only": ArrayTensors({})}, Centred(), ArraySink(()), threads=4)
+    method, done = Centred(), []
+    run((), {"only": ArrayTensors({})}, method, ArraySink(()), threads=4, on_progress=done.append)
+
+    assert (method.surveyed, done) == ([], [])
 
 
 def test_a_scalar_s_fault_has_no_index() -> None:

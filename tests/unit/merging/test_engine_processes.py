@@ -210,9 +210,12 @@ def test_ctrl_c_is_the_parent_s_to_answer_and_no_worker_s(tmp_path: Path) -> Non
 
     shapes = {"bad": (4,), "good": (4,)}
     try:
-        merged(tmp_path / "out", Busy("bad", act), processes=2, shapes=shapes)
+        data = merged(tmp_path / "out", Busy("bad", act), processes=2, shapes=shapes, dtype="F32")
     except KeyboardInterrupt:  # which would end the tests
         pytest.fail("a worker was interrupted")
+    workers = np.frombuffer(data[-4 * 8 :], np.float32)
+    assert (workers > 0).all(), "every element was written"
+    assert os.getpid() not in workers
 
 
 SLOW = """
