@@ -101,14 +101,25 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Score:
-    """One benchmark's score in points (0 to 100, higher is better) with its standard error over items."""
+    """One benchmark's score in points (0 to 100, higher is better) with its standard error over items.
+
+    Args:
+        items: Per-item points, in the benchmark's order, for paired comparisons.
+        weights: What each item counts in `value`; none: all alike.
+        clusters: Which items were drawn together; none: each is its own.
+        figures: What the benchmark reports beside its score, under its own names, times 100: sub-scores, the error
+            that a subset adds, a judge's bias.
+    """
 
     benchmark: str
     value: float
     stderr: float
     n: int
     metric: str
-    items: tuple[float, ...] = ()  # per-item points, in the benchmark's order, for paired comparisons
+    items: tuple[float, ...] = ()
+    weights: tuple[float, ...] = ()
+    clusters: tuple[str, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -154,9 +165,11 @@ class TrialResult:
         return ", ".join(swept) or f"trial {self.number}"
 
     def metrics(self) -> dict[str, float]:
-        """The trial's final figures under their metric names, NaN left out."""
+        """The trial's final figures under their metric names; what is not a finite number is left out."""
         values = {f"eval/{s.benchmark}": s.value for s in self.report.scores}
         values |= {f"eval_stderr/{s.benchmark}": s.stderr for s in self.report.scores}
+        for score in self.report.scores:
+            values |= {f"eval/{score.benchmark}/{name}": figure for name, figure in score.figures.items()}
         values |= {"eval/overall": self.report.overall, "eval_stderr/overall": self.report.overall_stderr}
         values |= {
             "objective/final_kl": self.diagnosis.final_kl,
@@ -164,7 +177,7 @@ class TrialResult:
         }
         values |= {f"stability/{v.detector}/severity": v.severity for v in self.diagnosis.verdicts}
         values |= {f"seconds/{stage}": seconds for stage, seconds in self.seconds.items()}
-        return {name: value for name, value in values.items() if not math.isnan(value)}
+        return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def save(self, folder: Path) -> Path:
         """Writes result.json into `folder`, complete or not at all."""
@@ -188,7 +201,7 @@ class TrialResult:
                     **{**diagnosis, "verdicts": tuple(Verdict(**v) for v in diagnosis["verdicts"])}
                 ),
                 "report": EvalReport(
-                    tuple(Score(**{**s, "items": tuple(s["items"])}) for s in report["scores"]),
+                    tuple(_score(raw_score) for raw_score in report["scores"]),
                     report["missing"],
                 ),
             }
@@ -215,6 +228,10 @@ class Choice:
     ineligible: Mapping[int, str]
     reason: str
     clear: bool
+
+
+def _score(raw: Mapping[str, Any]) -> Score:
+    return Score(**{**raw, **{name: tuple(raw.get(name, ())) for name in ("items", "weights", "clusters")}})
 
 
 def _short(value: object) -> str:

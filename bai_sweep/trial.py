@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import random
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bai_sweep.config import GroupSettings, NoRL, PPOSettings, TrialConfig
 from bai_sweep.devices import device_of
-from bai_sweep.records import StepTelemetry, TrialResult
+from bai_sweep.records import EvalReport, StepTelemetry, TrialResult, UserError
 
 if TYPE_CHECKING:
     from bai_sweep.merging import InitialActor
@@ -73,12 +73,13 @@ def check_inputs(config: TrialConfig) -> None:
     """Whatever can be found wrong before a model is loaded and is not in the configuration alone.
 
     Raises:
-        UserError: a benchmark cannot be run, a reward or prompts are not there, the device is not, or checkpoints on
-            this machine do not fit together.
+        UserError: a benchmark cannot be run, its data or the judge is at fault, a reward or prompts are not there,
+            the device is not, or checkpoints on this machine do not fit together.
     """
-    from bai_sweep import evaluation, merging, ppo
+    from bai_sweep import evaluation, judging, merging, ppo
 
-    evaluation.check(config.evaluation)
+    judging.check_judge(config.judge)
+    evaluation.check(config.evaluation, None if config.judge.kind == "none" else config.judge.name)
     device = device_of(config.device)
     merging.check(config.model, config.actor)
     if not isinstance(config.rl, NoRL):
@@ -94,7 +95,7 @@ def _stages(
     run: TrialRun,
     progress: ProgressFile,
 ) -> TrialResult:
-    from bai_sweep import evaluation, merging, stability
+    from bai_sweep import merging, stability
 
     quiet_libraries()
     seed_everything(config.seed)
@@ -117,14 +118,7 @@ def _stages(
 
     with _timed(seconds, "evaluation"):
         progress.stage("evaluation", None)
-        report = evaluation.evaluate(
-            initial.model,
-            initial.tokenizer,
-            config.evaluation,
-            device=device,
-            on_progress=lambda done, total: progress.advance(done, total=total),
-            samples_dir=folder / "samples",
-        )
+        report = _evaluate(config, initial, folder=folder, run=run, progress=progress)
     return TrialResult(
         number=number,
         params=dict(params),
@@ -165,6 +159,29 @@ def _train(
         folder=folder,
         probes=config.model.sft if isinstance(rl, PPOSettings) and rl.kl_to_sft else None,
     )
+
+
+def _evaluate(
+    config: TrialConfig, initial: InitialActor, *, folder: Path, run: TrialRun, progress: ProgressFile
+) -> EvalReport:
+    from bai_sweep import evaluation, judging
+
+    judge = judging.open_judge(config.judge, cache_dir=Path(config.evaluation.cache_dir).expanduser() / "judge")
+    try:
+        return evaluation.evaluate(
+            initial.model,
+            initial.tokenizer,
+            config.evaluation,
+            device=initial.model.device,
+            on_progress=lambda done, total: progress.advance(done, total=total),
+            judge=judge,
+            samples_dir=folder / "samples",
+        )
+    except judging.BudgetError as error:
+        raise UserError(f"{error}; with resume=true the trial goes on from there") from error
+    finally:
+        if judge is not None:
+            run.log_metrics({f"judge/{name}": float(value) for name, value in asdict(judge.spent()).items()})
 
 
 def _forget_checkpoints(folder: Path) -> None:
@@ -208,7 +225,7 @@ def _report(result: TrialResult, run: TrialRun) -> None:
     tags = {f"verdict.{v.detector}": v.level for v in result.diagnosis.verdicts}
     run.set_tags({**tags, "verdict": result.diagnosis.summary(), "recipe": result.recipe.formula()})
     scores = [{"benchmark": s.benchmark, "score": s.value, "stderr": s.stderr, "n": s.n} for s in result.report.scores]
-    verdicts = [dataclasses.asdict(verdict) for verdict in result.diagnosis.verdicts]
+    verdicts = [asdict(verdict) for verdict in result.diagnosis.verdicts]
     for name, rows in {"scores.json": scores, "verdicts.json": verdicts}.items():
         if rows:
             run.log_table(rows, name)

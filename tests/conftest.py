@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,16 @@ def tiny_family(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         name: save_tiny_model(root / name, seed=seed) for seed, name in enumerate(["base", "instruct", "distilled"])
     }
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """Finds real benchmark files that lie beside the checkout, or skips the test: no clone has them."""
+
+    def find(name: str) -> Path:
+        path = Path(__file__).resolve().parents[2] / "shared" / "data" / name
+        if not path.exists():
+            pytest.skip(f"the real files of {name} do not lie beside this checkout (../shared/data)")
+        return path
+
+    return find

@@ -20,6 +20,7 @@ from bai_sweep.config._actor import (
     TiesMerge,
     TwoSaveMerge,
 )
+from bai_sweep.config._judge import JudgeConfig
 from bai_sweep.config._measures import (
     Benchmark,
     EvaluationConfig,
@@ -54,6 +55,7 @@ __all__ = [
     "EvaluationConfig",
     "GroupSettings",
     "HockeyStickConfig",
+    "JudgeConfig",
     "KLBlowUpConfig",
     "LayerAlphas",
     "LengthCollapseConfig",

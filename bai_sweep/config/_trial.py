@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from pydantic import Field, ValidationError
 
 from bai_sweep.config._actor import MergedActor, ModelConfig, SFTActor
+from bai_sweep.config._judge import JudgeConfig
 from bai_sweep.config._measures import EvaluationConfig, SelectionConfig, StabilityConfig, TrackingConfig
 from bai_sweep.config._training import GroupSettings, NoRL, PPOSettings, RewardConfig
 from bai_sweep.config._values import ConfigError, Count, Name, Ratio, Section, Seed, Weights
@@ -36,6 +37,7 @@ class TrialConfig(Section):
     rl: Annotated[PPOSettings | GroupSettings | NoRL, Field(discriminator="kind")]
     reward: RewardConfig
     evaluation: EvaluationConfig
+    judge: JudgeConfig
     stability: StabilityConfig
     selection: SelectionConfig
     tracking: TrackingConfig

@@ -7,18 +7,20 @@ them side by side); what runs underneath is our own decoding, which answers shor
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-import torch
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import resolve_max_length
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from bai_sweep.config import EvaluationConfig
+from bai_sweep.evaluation._cache import ResponseCache, key_of, seed_of
+from bai_sweep.evaluation._digest import tokenizer_digest
 from bai_sweep.evaluation._responses import Decoding, answer_of, decoding_of, fit, opening_of
-from bai_sweep.generation import continuation_logprobs, generate
+from bai_sweep.evaluation._surroundings import seed_everything
+from bai_sweep.generation import continuation_logprobs, eos_ids, generate
 from bai_sweep.records import UserError
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
-
-SCORED_AT_ONCE = 2048  # log-likelihood requests between two reports of progress
 
 Pair = tuple[list[int], list[int]]
 
@@ -39,6 +39,7 @@ class ActorLM(TemplateLM):  # type: ignore[misc] # lm-eval is untyped
         model: a causal language model, in eval mode.
         tokenizer: its own.
         config: batch size, response length, end of thought, seed.
+        cache: answers that are known, and to which what is asked is added.
         on_requests: told (answered, total) of the requests of one call.
     """
 
@@ -49,15 +50,17 @@ class ActorLM(TemplateLM):  # type: ignore[misc] # lm-eval is untyped
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         config: EvaluationConfig,
+        cache: ResponseCache | None,
         on_requests: Callable[[int, int], None],
     ) -> None:
         super().__init__()
-        self.model, self.tokenizer, self.config = model, tokenizer, config
+        self.model, self.tokenizer, self.config, self.cache = model, tokenizer, config, cache
         self.max_length = resolve_max_length(model.config, tokenizer)
         self.raw: dict[tuple[str, int], list[str]] = {}  # whole responses by (task, document), for the samples file
         self._on_requests = on_requests
-        self._generator = torch.Generator().manual_seed(config.seed)
         self._shown = self._special_marks()
+        # besides the prompt, what an answer ends at depends on these
+        self._ends = {"ends": eos_ids(model, tokenizer), "tokenizer": tokenizer_digest(tokenizer)}
 
     @property
     def eot_token_id(self) -> int:
@@ -120,16 +123,20 @@ class ActorLM(TemplateLM):  # type: ignore[misc] # lm-eval is untyped
         groups: dict[Decoding, list[int]] = {}
         for i, request in enumerate(requests):
             groups.setdefault(decoding_of(request.args[1], self.config.max_new_tokens), []).append(i)
-        answers = [""] * len(requests)
+        answers, whole = [""] * len(requests), [""] * len(requests)
         done = 0
         for decoding, indices in groups.items():
-            tokens, budget = self._fitted([requests[i].args[0] for i in indices], decoding)
-            for chunk in self._chunks(tokens, budget):
-                responses = self._generate([tokens[k] for k in chunk], decoding, budget)
-                for k, response in zip(chunk, responses, strict=True):
-                    answers[indices[k]] = self._answer(requests[indices[k]], response, decoding, budget)
-                done += len(chunk)
+            prompts, budgets = self._fitted([requests[i].args[0] for i in indices], decoding)
+            for batch in self._generated(prompts, decoding, budgets):
+                for k, tokens in batch:
+                    i = indices[k]
+                    whole[i] = self._decode(tokens)
+                    answers[i] = self._answer(requests[i].args[0], whole[i], decoding, len(tokens) == budgets[k])
+                done += len(batch)
                 self._on_requests(done, len(requests))
+        for request, text in zip(requests, whole, strict=True):
+            self.raw.setdefault((str(request.task_name), int(request.doc_id or 0)), []).append(text)
+        seed_everything(self.config.seed)  # what scoring draws does not depend on how many answers were known
         return answers
 
     def _loglikelihood_tokens(
@@ -138,78 +145,88 @@ class ActorLM(TemplateLM):  # type: ignore[misc] # lm-eval is untyped
         return self._score([(context, continuation) for _, context, continuation in requests])
 
     def _score(self, pairs: Sequence[Pair]) -> list[tuple[float, bool]]:
-        """Scores pairs in the order of their texts' lengths, so that rows of a batch are alike and contexts shared."""
+        """(log-probability, is greedy) of each pair, from the cache or the model."""
         window = self.max_length + 1  # the last token is only predicted, never fed
         cut = sum(len(context) + len(continuation) > window for context, continuation in pairs)
         if cut:
             log.warning(
                 "%d of %d contexts exceed %d tokens and were cut on the left", cut, len(pairs), self.max_length
             )
-        order = sorted(range(len(pairs)), key=lambda i: (-len(pairs[i][0]) - len(pairs[i][1]), pairs[i]))
-        scores = [(0.0, False)] * len(pairs)
-        for start in range(0, len(order), SCORED_AT_ONCE):
-            chunk = order[start : start + SCORED_AT_ONCE]
-            fitted = [_cut_left(pairs[i], window) for i in chunk]
-            for i, score in zip(
-                chunk, continuation_logprobs(self.model, fitted, self.config.batch_tokens), strict=True
-            ):
-                scores[i] = score
-            self._on_requests(start + len(chunk), len(pairs))
-        return scores
+        fitted = [_cut_left(pair, window) for pair in pairs]
+        keys = [key_of("score", [*context, -1, *continuation]) for context, continuation in fitted]
+        known = self.cache.scores(keys) if self.cache else {}
+        asked = [i for i, key in enumerate(keys) if key not in known]
+        done = len(pairs) - len(asked)
+        for batch in continuation_logprobs(self.model, [fitted[i] for i in asked], self.config.batch_tokens):
+            new = {keys[asked[k]]: answer for k, answer in batch}
+            if self.cache:
+                self.cache.keep_scores(new)
+            known |= new
+            done += len(batch)
+            self._on_requests(done, len(pairs))
+        return [known[key] for key in keys]
 
-    def _fitted(self, texts: Sequence[str], decoding: Decoding) -> tuple[list[list[int]], int]:
-        """The prompts' tokens and the response length, within the context window."""
+    def _fitted(self, texts: Sequence[str], decoding: Decoding) -> tuple[list[list[int]], list[int]]:
+        """The prompts' tokens and the response length of each, within the context window."""
         encoded = [self.tok_encode(text) or [self.prefix_token_id] for text in texts]
-        prompts, budget, cut = fit(encoded, decoding.max_new_tokens, self.max_length)
-        if budget < decoding.max_new_tokens:
+        prompts, budgets, cut = fit(encoded, decoding.max_new_tokens, self.max_length)
+        if fewer := sum(budget < decoding.max_new_tokens for budget in budgets):
             log.warning(
-                "responses get %d tokens, not %d: the context holds %d",
-                budget,
-                decoding.max_new_tokens,
-                self.max_length,
-            )
+                "%d of %d responses get fewer than %d tokens, at least %d: the context holds %d with the prompt",
+                fewer, len(budgets), decoding.max_new_tokens, min(budgets), self.max_length,
+            )  # fmt: skip
         if cut:
             log.warning(
-                "%d of %d prompts were cut on the left: with %d tokens for the response they exceed the context of %d",
-                cut,
-                len(prompts),
-                budget,
-                self.max_length,
-            )
-        return prompts, budget
+                "%d of %d prompts were cut on the left: they exceed the context of %d with %d tokens for the response",
+                cut, len(prompts), self.max_length, min(decoding.max_new_tokens, self.max_length // 3),
+            )  # fmt: skip
+        return prompts, budgets
 
-    def _chunks(self, prompts: Sequence[list[int]], budget: int) -> list[list[int]]:
-        """Indices of the prompts of each batch, longest first, within the token budget."""
-        order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
-        chunks: list[list[int]] = []
-        while order:
-            rows = max(1, self.config.batch_tokens // (len(prompts[order[0]]) + budget))
-            chunks.append(order[:rows])
-            order = order[rows:]
-        return chunks
-
-    def _generate(self, prompts: Sequence[list[int]], decoding: Decoding, budget: int) -> list[list[int]]:
-        return generate(
+    def _generated(
+        self, prompts: Sequence[list[int]], decoding: Decoding, budgets: Sequence[int]
+    ) -> Iterator[list[tuple[int, list[int]]]]:
+        """(index, new tokens) of each prompt, those that are known first and then batch by batch."""
+        sampled = {"temperature": decoding.temperature, "top_p": decoding.top_p} if decoding.temperature else {}
+        seeds = self._seeds(prompts) if sampled else [0] * len(prompts)
+        settings: dict[str, Any] = {"stop_strings": self._stops(decoding), **sampled}
+        keys = [
+            key_of("text", prompt, max_new_tokens=budget, seed=seed, **settings, **self._ends)
+            for prompt, budget, seed in zip(prompts, budgets, seeds, strict=True)
+        ]
+        known = self.cache.texts(keys) if self.cache else {}
+        yield [(i, known[key]) for i, key in enumerate(keys) if key in known]
+        asked = [i for i, key in enumerate(keys) if key not in known]
+        for batch in generate(
             self.model,
             self.tokenizer,
-            prompts,
-            max_new_tokens=budget,
+            [prompts[i] for i in asked],
+            max_new_tokens=[budgets[i] for i in asked],
             batch_tokens=self.config.batch_tokens,
-            temperature=decoding.temperature,
-            generator=self._generator,
-            stop_strings=self._stops(decoding),
-        )
+            seeds=[seeds[i] for i in asked],
+            **settings,
+        ):
+            if self.cache:
+                self.cache.keep_texts({keys[asked[k]]: tokens for k, tokens in batch})
+            yield [(asked[k], tokens) for k, tokens in batch]
+
+    def _seeds(self, prompts: Sequence[list[int]]) -> list[int]:
+        """One for each prompt; a prompt that is asked several times has another each time."""
+        times: dict[tuple[int, ...], int] = {}
+        seeds = []
+        for prompt in prompts:
+            repeat = times.get(tuple(prompt), 0)
+            times[tuple(prompt)] = repeat + 1
+            seeds.append(seed_of(self.config.seed, prompt, repeat))
+        return seeds
 
     def _stops(self, decoding: Decoding) -> list[str]:
         """Strings that end a response: none while it may be a thought, and not EOS, which ends it as a token."""
         eos = self.tokenizer.decode([self.eot_token_id])
         return [] if self.config.think_end else [stop for stop in decoding.until if stop != eos]
 
-    def _answer(self, request: Instance, tokens: list[int], decoding: Decoding, budget: int) -> str:
-        text = self._decode(tokens)
-        self.raw.setdefault((str(request.task_name), int(request.doc_id or 0)), []).append(text)
-        truncated = len(tokens) == budget  # where thoughts are expected, no stop string ends a response
-        return answer_of(text, decoding, prompt=request.args[0], think_end=self.config.think_end, truncated=truncated)
+    def _answer(self, prompt: str, text: str, decoding: Decoding, truncated: bool) -> str:
+        # where thoughts are expected, no stop string ends a response: `truncated` is then the limit's doing
+        return answer_of(text, decoding, prompt=prompt, think_end=self.config.think_end, truncated=truncated)
 
     def _decode(self, tokens: Sequence[int]) -> str:
         """Text without special tokens, except the marks of a thought where these are special tokens."""

@@ -4,30 +4,52 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from bai_sweep.config import EvaluationConfig
+from bai_sweep.config import Benchmark, EvaluationConfig
+from bai_sweep.evaluation import data
 from bai_sweep.evaluation._catalogue import Dataset, find_task
 from bai_sweep.records import UserError
+from bai_sweep.sandbox import open_sandbox
 
 HUB_TIMEOUT = 5.0  # seconds; an unreachable hub is asked once
 _FILE_BUILDERS = {"json", "csv", "parquet", "arrow", "text", "pandas", "xml"}
 
 
-def check(config: EvaluationConfig) -> None:
+def check(config: EvaluationConfig, judge: str | None) -> None:
     """Makes sure that every benchmark can run, unless `allow_missing` is set.
+
+    Args:
+        config: checked.
+        judge: name of the judge there will be, None for none.
 
     Raises:
         UserError: names every benchmark that cannot run, with the reason and what to do; or a task that does
             not exist, whatever `allow_missing` says.
     """
-    require(config)
+    require(config, judge)
+    if config.benchmarks:
+        _require_cache(Path(config.cache_dir).expanduser())
 
 
-def require(config: EvaluationConfig) -> dict[str, str]:
+def _require_cache(folder: Path) -> None:
+    """Answers and verdicts go there: a place that cannot be written is told before anything is asked."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"answers are kept in evaluation.cache_dir={folder}, which cannot be written: {error.strerror}; name "
+            "another folder"
+        ) from error
+
+
+def require(config: EvaluationConfig, judge: str | None) -> dict[str, str]:
     """`check`, returning why each benchmark that `allow_missing` forgives cannot run."""
-    missing = missing_benchmarks(config)
+    missing = missing_benchmarks(config, judge)
     if not missing or config.allow_missing:
         return missing
     lines = "\n".join(f"  - {name}: {reason}" for name, reason in missing.items())
@@ -39,7 +61,7 @@ def require(config: EvaluationConfig) -> dict[str, str]:
     )
 
 
-def missing_benchmarks(config: EvaluationConfig) -> dict[str, str]:
+def missing_benchmarks(config: EvaluationConfig, judge: str | None) -> dict[str, str]:
     """Why each benchmark that cannot run cannot.
 
     Raises:
@@ -48,11 +70,38 @@ def missing_benchmarks(config: EvaluationConfig) -> dict[str, str]:
     hub = _Hub()
     missing = dict(config.unavailable)
     for name, benchmark in config.benchmarks.items():
-        faults = [fault for dataset in find_task(benchmark.task).datasets if (fault := _fault_of(dataset, hub))]
+        faults = [*_faults_of_needs(benchmark, config, judge), *_faults_of_data(benchmark, config, hub)]
         if faults:
-            more = f" (and {len(faults) - 1} more of its datasets)" if len(faults) > 1 else ""
+            more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
             missing[name] = faults[0] + more
     return missing
+
+
+def _faults_of_needs(benchmark: Benchmark, config: EvaluationConfig, judge: str | None) -> Iterator[str]:
+    if "judge" in benchmark.needs and judge is None:
+        yield (
+            "it needs a judge: judge=openai (any OpenAI-compatible server), judge=local (a model on this machine) or "
+            "judge=recorded (a file)"
+        )
+    if "sandbox" in benchmark.needs:
+        try:
+            open_sandbox(config.isolation)
+        except UserError as error:
+            yield f"it runs generated code: {error}"
+
+
+def _faults_of_data(benchmark: Benchmark, config: EvaluationConfig, hub: _Hub) -> Iterator[str]:
+    source = find_task(benchmark.task)
+    if benchmark.data is not None:
+        if fault := data.check(benchmark.data, config.data_dir, partial=config.partial_data):
+            yield fault
+        if config.data_dir is not None or data.is_fetched(benchmark.data):
+            return
+        for repo in data.hub_datasets(benchmark.data):
+            if not _is_cached(Dataset(repo, None, ())) and (fault := hub.fault_of(repo)):
+                yield f"dataset {repo} is not in the local cache, and {fault}"
+        return
+    yield from (fault for dataset in source.datasets if (fault := _fault_of(dataset, hub)))
 
 
 def _fault_of(dataset: Dataset, hub: _Hub) -> str | None:

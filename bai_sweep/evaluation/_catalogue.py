@@ -37,11 +37,19 @@ class Dataset:
 
 @dataclass(frozen=True)
 class TaskSource:
-    """A task or group as lm-eval is asked for it, the folders it has to index for that, and the datasets needed."""
+    """A task or group as lm-eval is asked for it.
+
+    Args:
+        spec: Its name, or its file.
+        folders: Those that lm-eval has to index for it.
+        datasets: Those that its tasks load.
+        tasks: The names of its tasks, itself where it is one.
+    """
 
     spec: str
     folders: tuple[Path, ...]
     datasets: tuple[Dataset, ...]
+    tasks: tuple[str, ...]
 
 
 class _Reader(yaml.SafeLoader):
@@ -68,26 +76,30 @@ def find_task(task: str) -> TaskSource:
     # lm-eval 0.4.13 loads a task by path, but takes the members of a group by path for its name.
     lone = by_path and "group" not in config
     folders: dict[Path, None] = {} if lone else {path.parent: None}
-    datasets: dict[Dataset, None] = {}
-    _collect(config, {}, folders, datasets)
+    found = _Found(folders, {}, {})
+    _collect(config, {}, found)
     # lm-eval lets later folders override earlier ones: ours come last.
     ours = [folder for folder in folders if not folder.is_relative_to(_lm_eval_tasks())]
     theirs = [folder for folder in folders if folder not in ours]
     spec = str(path) if lone else str(config.get("group", task))
-    return TaskSource(spec, (*theirs, *ours), tuple(datasets))
+    return TaskSource(spec, (*theirs, *ours), tuple(found.datasets), tuple(found.tasks))
 
 
-def _collect(
-    config: Mapping[str, Any],
-    overrides: Mapping[str, Any],
-    folders: dict[Path, None],
-    datasets: dict[Dataset, None],
-) -> None:
-    """Adds the folders and datasets of a task, or of every member of a group; the two dicts serve as ordered sets."""
+class _Found(NamedTuple):
+    """What has been met so far; the dicts serve as ordered sets."""
+
+    folders: dict[Path, None]
+    datasets: dict[Dataset, None]
+    tasks: dict[str, None]
+
+
+def _collect(config: Mapping[str, Any], overrides: Mapping[str, Any], found: _Found) -> None:
+    """Adds what a task needs, or every member of a group."""
     members = config.get("task")
     if not isinstance(members, list):
+        found.tasks[str(members)] = None
         if dataset := _dataset({**config, **overrides}):
-            datasets[dataset] = None
+            found.datasets[dataset] = None
         return
     inherited = {**{k: v for k, v in config.items() if k not in _GROUP_KEYS}, **overrides}
     for member in members:
@@ -95,10 +107,10 @@ def _collect(
         own = {k: v for k, v in named.items() if k not in _GROUP_KEYS}
         paths = _locate_all(named.get("group", named.get("task")))
         if not paths:  # defined inside the group
-            _collect(named, inherited, folders, datasets)
+            _collect(named, inherited, found)
         for path in paths:
-            folders[path.parent] = None
-            _collect(_read(path), {**inherited, **own}, folders, datasets)
+            found.folders[path.parent] = None
+            _collect(_read(path), {**inherited, **own}, found)
 
 
 def _dataset(config: Mapping[str, Any]) -> Dataset | None:

@@ -9,7 +9,7 @@ from typing import Any
 from bai_sweep.records import UserError
 
 _LENGTH_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")  # lm-eval's, by priority
-_KNOWN = {"until", "do_sample", "temperature", *_LENGTH_NAMES}
+_KNOWN = {"until", "do_sample", "temperature", "top_p", *_LENGTH_NAMES}
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Decoding:
     until: tuple[str, ...]
     max_new_tokens: int
     temperature: float
+    top_p: float = 1.0
 
 
 def decoding_of(kwargs: Mapping[str, Any], longest: int) -> Decoding:
@@ -43,17 +44,23 @@ def decoding_of(kwargs: Mapping[str, Any], longest: int) -> Decoding:
     do_sample = kwargs.get("do_sample")
     if do_sample and temperature <= 0.0:
         raise UserError("do_sample: true needs a temperature above 0; set one in the task's generation_kwargs")
+    top_p = float(kwargs.get("top_p") or 1.0)
+    if not 0.0 < top_p <= 1.0:
+        raise UserError(f"top_p is above 0 and at most 1; got {top_p:g}; set it in the task's generation_kwargs")
     return Decoding(
         until=tuple(stop for stop in ([until] if isinstance(until, str) else until) if stop),
         max_new_tokens=min(lengths[0], longest) if lengths else longest,
         temperature=0.0 if do_sample is False else temperature,
+        top_p=top_p,
     )
 
 
-def fit(prompts: Sequence[list[int]], max_new_tokens: int, window: int) -> tuple[list[list[int]], int, int]:
-    """Makes prompts and responses fit the model's context window, as HFLM does: prompts lose their beginning.
+def fit(prompts: Sequence[list[int]], max_new_tokens: int, window: int) -> tuple[list[list[int]], list[int], int]:
+    """Makes prompts and responses fit the model's context window.
 
-    Where the response alone would fill the window (HFLM refuses that), responses get what the longest prompt leaves.
+    Each response gets what its own prompt leaves of the window, at most `max_new_tokens`. A prompt loses its beginning
+    only where it leaves less than that and less than a third of the window: for short answers that is what HFLM does.
+    For a budget near the window HFLM would leave next to nothing of the prompts, and one as long it refuses.
 
     Args:
         prompts: token ids.
@@ -61,21 +68,17 @@ def fit(prompts: Sequence[list[int]], max_new_tokens: int, window: int) -> tuple
         window: the model's, in tokens.
 
     Returns:
-        The prompts, the response length, and how many prompts were cut.
+        The prompts, the response length of each, and how many prompts were cut.
 
     Raises:
-        UserError: nothing is left for the response.
+        UserError: the window is too small for anything.
     """
-    if max_new_tokens >= window:
-        longest = max(map(len, prompts))
-        max_new_tokens = window - longest
-        if max_new_tokens < 1:
-            raise UserError(
-                f"a prompt of {longest} tokens leaves no room for a response in a context of {window}; set "
-                f"evaluation.max_new_tokens below {window}, and prompts are cut on the left to make room"
-            )
-    room = window - max_new_tokens
-    return [prompt[-room:] for prompt in prompts], max_new_tokens, sum(len(prompt) > room for prompt in prompts)
+    if window < 3:
+        raise UserError(f"a context of {window} tokens holds no prompt and response; evaluate another model")
+    room = window - min(max_new_tokens, window // 3)
+    fitted = [prompt[-room:] for prompt in prompts]
+    budgets = [min(max_new_tokens, window - len(prompt)) for prompt in fitted]
+    return fitted, budgets, sum(len(prompt) > room for prompt in prompts)
 
 
 def answer_of(response: str, decoding: Decoding, *, prompt: str, think_end: str | None, truncated: bool) -> str:

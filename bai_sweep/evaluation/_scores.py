@@ -1,79 +1,102 @@
-"""From lm-eval's results to scores in points, with the standard error over items."""
+"""From a benchmark's items to its score in points, with the standard error over items."""
 
 from __future__ import annotations
 
-import json
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 from bai_sweep.config import Benchmark
-from bai_sweep.records import Score, UserError
+from bai_sweep.evaluation._items import ItemRecord, key_of_metric, tasks_below
+from bai_sweep.records import Score
+from bai_sweep.statistics import grouped, standard_error, stratified_error, weighted_score
 
-PROMPT_TAIL = 2000  # characters kept of each prompt in the samples file
 
+def score_of(
+    name: str,
+    benchmark: Benchmark,
+    items: Sequence[ItemRecord],
+    figures: Mapping[str, float],
+    sizes: Mapping[Hashable, int] | None = None,
+) -> Score:
+    """One benchmark's score: the weighted mean of its items' points.
 
-def score_of(name: str, benchmark: Benchmark, results: Mapping[str, Any]) -> Score:
-    """One benchmark's score: 100 times the mean of its per-item values.
-
-    A group's value is the size-weighted mean of its tasks, which is the mean over all items. The standard error is
-    s / sqrt(n) with the sample standard deviation s over these n items, NaN for a single one.
+    The standard error is over items, clustered where documents name what they were drawn together with; NaN for one.
 
     Args:
-        name: the benchmark's.
-        benchmark: says which metric and filter count.
-        results: what `lm_eval.evaluator.evaluate` returned with `log_samples=True`.
-
-    Raises:
-        UserError: the task has no such metric and filter, or one that is not a mean of values from 0 to 1.
+        name: The benchmark's.
+        benchmark: Says which metric it is.
+        items: At least one.
+        figures: What the benchmark reports beside it.
+        sizes: Of a subset, how many items each stratum has in all; the error that leaving some out adds to the score
+            then stands in the figures as `subset_stderr`.
     """
-    items = tuple(100.0 * value for task in results["samples"] for value in _values(task, benchmark, results))
-    value = math.fsum(items) / len(items)
-    stderr = statistics.stdev(items) / math.sqrt(len(items)) if len(items) > 1 else math.nan
-    return Score(name, value, stderr, len(items), _key(benchmark), items)
+    points = tuple(item.points for item in items)
+    weights = _unless_all_alike(tuple(item.weight for item in items))
+    clusters = tuple(item.cluster for item in items)
+    if len(set(clusters)) == len(items):
+        clusters = ()
+    groups = grouped(points, weights, clusters)
+    if sizes is not None:
+        figures = {**figures, "subset_stderr": _subset_error(items, sizes)}
+    return Score(
+        benchmark=name,
+        value=weighted_score(groups),
+        stderr=standard_error(groups),
+        n=len(items),
+        metric=key_of_metric(benchmark),
+        items=points,
+        weights=weights,
+        clusters=clusters,
+        figures=figures,
+    )
 
 
-def _values(task: str, benchmark: Benchmark, results: Mapping[str, Any]) -> list[float]:
-    key, aggregated = _key(benchmark), results["results"][task]
-    if key not in aggregated:
-        known = ", ".join(sorted(k for k in aggregated if "," in k and "_stderr" not in k))
-        raise UserError(f"task {task} has the metrics {known} ('metric,filter'); got {key!r}")
-    samples = [sample for sample in results["samples"][task] if sample["filter"] == benchmark.filter]
-    values: list[Any] = [sample.get(benchmark.metric) for sample in samples]
-    if bad := [v for v in values if not isinstance(v, Real) or not 0.0 <= float(v) <= 1.0]:
-        raise UserError(f"a score needs a value from 0 to 1 for every item; {key} of task {task} has {bad[0]!r}")
-    numbers = [float(v) for v in values]
-    mean = math.fsum(numbers) / len(numbers)
-    if not math.isclose(mean, aggregated[key], abs_tol=1e-9):
-        raise UserError(
-            f"a score is the mean of its items; {key} of task {task} is aggregated to {aggregated[key]:g} where the "
-            f"mean is {mean:g}; choose a metric with `aggregation: mean`"
-        )
-    return numbers
+def _subset_error(items: Sequence[ItemRecord], sizes: Mapping[Hashable, int]) -> float:
+    points: dict[Hashable, list[float]] = {}
+    weights: dict[Hashable, list[float]] = {}
+    for item in items:
+        points.setdefault(item.stratum, []).append(item.points)
+        weights.setdefault(item.stratum, []).append(item.weight)
+    return stratified_error(points, weights, sizes)
 
 
-def save_samples(
-    path: Path, benchmark: Benchmark, results: Mapping[str, Any], raw: Mapping[tuple[str, int], Sequence[str]]
-) -> None:
-    """Writes one JSON line an item: task, document, end of the prompt, whole responses, answers, target, points."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for task, samples in results["samples"].items():
-            for sample in (s for s in samples if s["filter"] == benchmark.filter):
-                line = {
-                    "task": task,
-                    "doc_id": sample["doc_id"],
-                    "prompt": str(sample["arguments"][0][0])[-PROMPT_TAIL:],
-                    "responses": list(raw.get((task, sample["doc_id"]), ())) or sample["resps"],
-                    "answers": sample["filtered_resps"],
-                    "target": sample["target"],
-                    "points": 100.0 * float(sample[benchmark.metric]),
-                }
-                file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+def figures_of(
+    benchmark: Benchmark, results: Mapping[str, Any], loaded: Mapping[str, Any], items: Sequence[ItemRecord]
+) -> dict[str, float]:
+    """What a benchmark reports beside its score, all times 100: points, or per cent.
+
+    Of a lone task its other metrics, under their names; of a group the scores of its tasks and of the groups in it,
+    under theirs, and its tasks' other metrics as `<task>/<metric>`.
+    """
+    tasks = list(results["samples"])
+    alone = len(tasks) == 1
+    found: dict[str, float] = {}
+    for task in tasks:
+        if not alone:
+            found[task] = results["results"][task][key_of_metric(benchmark)]
+        others = _other_metrics(benchmark, results["results"][task])
+        found |= {(name if alone else f"{task}/{name}"): value for name, value in others.items()}
+    for name, group in (loaded.get("groups") or {}).items():
+        below = tasks_below(group)
+        inside = [item for item in items if item.task in below]
+        if inside and len(inside) < len(items):
+            means = grouped([item.points for item in inside], [item.weight for item in inside])
+            found[name] = weighted_score(means) / 100.0
+    return {name: 100.0 * value for name, value in found.items() if math.isfinite(value)}
 
 
-def _key(benchmark: Benchmark) -> str:
-    return f"{benchmark.metric},{benchmark.filter}"
+def _other_metrics(benchmark: Benchmark, results: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        key.partition(",")[0]: float(value)
+        for key, value in results.items()
+        if key.endswith(f",{benchmark.filter}")
+        and "_stderr" not in key
+        and key != key_of_metric(benchmark)
+        and isinstance(value, Real)
+    }
+
+
+def _unless_all_alike(weights: tuple[float, ...]) -> tuple[float, ...]:
+    return () if max(weights) - min(weights) <= 1e-12 * max(weights) else weights

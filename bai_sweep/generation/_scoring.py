@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+from transformers.cache_utils import Cache
 
 CHUNK_LOGITS = 2**24
 """Logits made at a time: 64 MB in fp32."""
@@ -48,9 +49,13 @@ def hidden_at(
     input_ids: Int[Tensor, "rows length"],
     rows: Int[Tensor, " n"],
     positions: Int[Tensor, " n"],
+    past: Cache | None = None,
 ) -> Float[Tensor, "n hidden"]:
-    """The last hidden states of a headless causal model at N (row, position) pairs of right-padded rows."""
-    hidden: Tensor = backbone(input_ids=input_ids, use_cache=False).last_hidden_state
+    """The last hidden states of a headless causal model at N (row, position) pairs of right-padded rows.
+
+    `past` is the head that every row begins with, of which `input_ids` and `positions` then know nothing.
+    """
+    hidden: Tensor = backbone(input_ids=input_ids, **_with(past)).last_hidden_state
     return _at(hidden, rows, positions)
 
 
@@ -81,6 +86,7 @@ class TokenScorer:
         entropy_grad: bool = False,
         greedy: bool = False,
         chunk_logits: int = CHUNK_LOGITS,
+        past: Cache | None = None,
     ) -> TokenScores:
         """Scores `targets[k]` as the token that follows `input_ids[rows[k], : positions[k] + 1]`.
 
@@ -98,8 +104,9 @@ class TokenScorer:
             entropy_grad: Let them carry gradient, for an entropy bonus.
             greedy: Tell which tokens are the most probable.
             chunk_logits: Most logits in memory at a time.
+            past: The head that stands before `input_ids` in every row (`head_of`); left as it is.
         """
-        features, head = self._features(input_ids, rows, positions)
+        features, head = self._features(input_ids, rows, positions, past)
         size: int = max(1, chunk_logits // self.model.config.get_text_config().vocab_size)
         chunk = partial(
             _score_chunk, head, temperature=temperature, entropy=entropy, entropy_grad=entropy_grad, greedy=greedy
@@ -113,13 +120,15 @@ class TokenScorer:
         logprobs, entropies, is_greedy = (torch.cat(part) for part in zip(*parts, strict=True))
         return TokenScores(logprobs, entropies if entropy else None, is_greedy if greedy else None)
 
-    def _features(self, input_ids: Tensor, rows: Tensor, positions: Tensor) -> tuple[Tensor, nn.Module]:
+    def _features(
+        self, input_ids: Tensor, rows: Tensor, positions: Tensor, past: Cache | None
+    ) -> tuple[Tensor, nn.Module]:
         """Hidden states with the head to put on them, or finished logits with a head that changes nothing."""
         if self.plain:
-            return hidden_at(self.backbone, input_ids, rows, positions), self.head
+            return hidden_at(self.backbone, input_ids, rows, positions, past), self.head
         first, last = int(positions.min()), int(positions.max())
         kept = torch.arange(first, last + 1, device=input_ids.device)
-        logits: Tensor = self.model(input_ids=input_ids, use_cache=False, logits_to_keep=kept).logits
+        logits: Tensor = self.model(input_ids=input_ids, logits_to_keep=kept, **_with(past)).logits
         return _at(logits, rows, positions - first), nn.Identity()
 
     @torch.inference_mode()
@@ -129,6 +138,10 @@ class TokenScorer:
         probe = torch.arange(2, device=self.model.device)[None]
         hidden = self.backbone(input_ids=probe, use_cache=False).last_hidden_state
         return torch.equal(self.head(hidden), self.model(input_ids=probe, use_cache=False).logits)
+
+
+def _with(past: Cache | None) -> dict[str, Any]:
+    return {"use_cache": False} if past is None else {"use_cache": True, "past_key_values": past}
 
 
 def _at(states: Float[Tensor, "rows length size"], rows: Tensor, positions: Tensor) -> Float[Tensor, "n size"]:

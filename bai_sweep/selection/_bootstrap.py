@@ -1,4 +1,4 @@
-"""How surely one trial beats the others: a paired bootstrap over the benchmarks' items.
+"""How surely one trial beats the others: a paired bootstrap over the benchmarks' items, or clusters of items.
 
 Every resample draws the same items for every trial, so that an item hard for all moves all alike and only the
 trials' differences count (Efron and Tibshirani 1993, chapter 8; Koehn 2004 for systems compared on one test set).
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bai_sweep.records import Score, TrialResult
+from bai_sweep.statistics import grouped, influences
 
 Floats = NDArray[np.float64]
 TIE = 1e-9  # points; scores closer than this are equal
@@ -43,28 +44,32 @@ def best_probabilities(draws: Floats) -> Floats:
 def noise_is_known(results: Sequence[TrialResult]) -> bool:
     """Whether every score has items, or at least a standard error, to tell its noise from."""
     scores = [score for result in results for score in result.report.scores]
-    return all(len(score.items) > 1 or math.isfinite(score.stderr) for score in scores)
+    return all(_resamples(score) or math.isfinite(score.stderr) for score in scores)
 
 
 def _benchmark_draws(scores: Sequence[Score], resamples: int, rng: np.random.Generator) -> Floats:
     values = np.array([score.value for score in scores])
-    sizes = {len(score.items) for score in scores}
-    if len(sizes) == 1 and min(sizes) > 1:
-        items = np.array([score.items for score in scores])
-        # Around the reported value, which need not be the plain mean of the items.
-        return values + _resampled_means(items - items.mean(axis=1, keepdims=True), resamples, rng)
+    if all(_resamples(score) for score in scores):
+        pulls = [influences(grouped(score.items, score.weights, score.clusters)) for score in scores]
+        if len({(len(score.items), score.clusters) for score in scores}) == 1:
+            return values + _resampled(np.array(pulls), resamples, rng)
     noise = np.nan_to_num(np.array([score.stderr for score in scores]))
     draws: Floats = values + rng.standard_normal((resamples, len(scores))) * noise
     return draws
 
 
-def _resampled_means(items: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """Means over n items drawn with replacement, the same ones in each row; (trials, n) -> (resamples, trials)."""
-    n = items.shape[1]
+def _resamples(score: Score) -> bool:
+    """Whether it has more than one item, or cluster of items, to draw from."""
+    return len(set(score.clusters) if score.clusters else score.items) > 1
+
+
+def _resampled(pulls: Floats, resamples: int, rng: np.random.Generator) -> Floats:
+    """Sums over n clusters drawn with replacement, the same ones in each row; (trials, n) -> (resamples, trials)."""
+    n = pulls.shape[1]
     rows = max(1, _CHUNK // n)
     chunks = []
     for start in range(0, resamples, rows):
-        # How often each item is drawn: the same law as drawing indices, and one matrix product to average.
+        # How often each is drawn: the same law as drawing indices, and one matrix product to add up.
         counts = rng.multinomial(n, np.full(n, 1 / n), size=min(rows, resamples - start))
-        chunks.append(counts @ items.T / n)
+        chunks.append(counts @ pulls.T)
     return np.concatenate(chunks)

@@ -79,7 +79,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write("mc_few", FORMS["mc"], "few")
     write("broken", FORMS["gen"].replace("first_letter", "broken"))
     write("drawn", FORMS["gen"].replace("first_letter", "drawn"))
-    write("nucleus", FORMS["gen"].replace("do_sample: false", "top_p: 0.9"))
+    write("beams", FORMS["gen"].replace("do_sample: false", "num_beams: 4"))
     write("thinking", FORMS["gen"].replace("doc_to_text: question", "doc_to_text: '{{question}} <think>'"))
     write("sampled", FORMS["gen"].replace("do_sample: false", "do_sample: true, temperature: 1.0"))
     (folder / "both.yaml").write_text(
@@ -109,10 +109,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture
-def configure(tasks: Path) -> Callable[..., EvaluationConfig]:
+def configure(tasks: Path, tmp_path: Path) -> Callable[..., EvaluationConfig]:
     """An evaluation of the local tasks, one benchmark for each keyword: `mc={"metric": "acc"}`."""
 
-    def build(*, allow_missing: bool = False, think_end: str | None = None, **benchmarks: Any) -> EvaluationConfig:
+    def build(
+        *, allow_missing: bool = False, think_end: str | None = None, subset: int | None = None, **benchmarks: Any
+    ) -> EvaluationConfig:
         plain = {"metric": "acc", "filter": "none", "chat_template": False, "num_fewshot": None, "limit": None}
         return EvaluationConfig(
             name="local",
@@ -122,6 +124,12 @@ def configure(tasks: Path) -> Callable[..., EvaluationConfig]:
             },
             unavailable={},
             allow_missing=allow_missing,
+            subset=subset,
+            data_dir=None,
+            partial_data=False,
+            cache_dir=str(tmp_path / "cache"),
+            isolation="auto",
+            scoring_threads=2,
             batch_tokens=512,
             max_new_tokens=16,
             think_end=think_end,

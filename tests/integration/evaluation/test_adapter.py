@@ -22,7 +22,7 @@ def test_the_marks_of_a_thought_are_seen_even_where_they_are_special_tokens(
     tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
     tokens = tokenizer.encode("<bos> <think> a b </think> c <eos>")
     assert "think" not in tokenizer.decode(tokens, skip_special_tokens=True)
-    lm = ActorLM(model, tokenizer, configure(think_end="</think>"), lambda done, total: None)
+    lm = ActorLM(model, tokenizer, configure(think_end="</think>"), None, lambda done, total: None)
     assert lm._decode(tokens).split() == ["<think>a", "b</think>c"]
 
 
@@ -31,7 +31,7 @@ def test_a_continuation_longer_than_the_context_is_an_error(
 ) -> None:
     from bai_sweep.evaluation._adapter import ActorLM
 
-    lm = ActorLM(model, tiny_tokenizer(), configure(), lambda done, total: None)
+    lm = ActorLM(model, tiny_tokenizer(), configure(), None, lambda done, total: None)
     assert len(lm._score([([5], [6] * 48)])) == 1
     with pytest.raises(UserError, match="a continuation of 49 tokens does not fit the context of 48"):
         lm._score([([5], [6] * 49)])

@@ -37,7 +37,7 @@ def test_results_equal_hflms(
         return results
 
     with own_randomness(), quiet(), eval_mode(model):
-        ours = run(ActorLM(model, tokenizer, configure(), lambda done, total: None))
+        ours = run(ActorLM(model, tokenizer, configure(), None, lambda done, total: None))
         theirs = run(HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, max_length=48))
 
     for task in ("mc", "gen", "rolling"):

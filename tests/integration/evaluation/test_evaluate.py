@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -120,8 +121,8 @@ def test_unknown_generation_settings_are_found_before_anything_runs(
     run: Callable[..., EvalReport], configure: Configure
 ) -> None:
     progress: list[tuple[int, int]] = []
-    with pytest.raises(UserError, match=r"benchmark nucleus: generation_kwargs may hold .* got top_p"):
-        run(configure(mc={}, nucleus=GEN), on_progress=lambda *step: progress.append(step))
+    with pytest.raises(UserError, match=r"benchmark beams: generation_kwargs may hold .* got num_beams"):
+        run(configure(mc={}, beams=GEN), on_progress=lambda *step: progress.append(step))
     assert progress == []
 
 
@@ -147,3 +148,142 @@ def test_a_tokenizer_without_a_chat_template_is_told(
         evaluation.evaluate(
             model, bare, configure(gen=GEN), device=torch.device("cpu"), on_progress=lambda done, total: None
         )
+
+
+def test_a_repeated_evaluation_asks_the_model_nothing(
+    run: Callable[..., EvalReport], configure: Configure, model: LlamaForCausalLM
+) -> None:
+    config = configure(both={}, gen=GEN, sampled=GEN)
+    first = run(config)
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the model was asked again")
+
+    hook = model.register_forward_pre_hook(refuse)
+    inner = model.model.register_forward_pre_hook(refuse)
+    try:
+        assert run(config) == first
+    finally:
+        hook.remove()
+        inner.remove()
+
+
+def test_a_broken_off_evaluation_goes_on_with_the_same_answers(
+    run: Callable[..., EvalReport], configure: Configure, model: LlamaForCausalLM, tmp_path: Path
+) -> None:
+    """Stopped after some batches of the second benchmark: what was answered is not asked again."""
+    config = configure(both={}, sampled=GEN)
+    config = config.model_copy(update={"batch_tokens": 128})
+    whole = run(config.model_copy(update={"cache_dir": str(tmp_path / "other")}))
+
+    def stop(done: int, total: int) -> None:
+        if done > 45:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config, on_progress=stop)
+    fed: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, kwargs: fed.append(kwargs["input_ids"].shape[0]), with_kwargs=True
+    )
+    try:
+        assert run(config) == whole
+        again = len(fed)
+        fed.clear()
+        run(config.model_copy(update={"cache_dir": str(tmp_path / "third")}))
+    finally:
+        hook.remove()
+    assert 0 < again < 0.8 * len(fed)
+
+
+def test_a_sampled_answer_does_not_depend_on_how_many_others_are_asked(
+    run: Callable[..., EvalReport], configure: Configure, tmp_path: Path
+) -> None:
+    def answers(limit: int) -> list[list[str]]:
+        folder = tmp_path / str(limit)
+        config = configure(sampled={**GEN, "limit": limit}).model_copy(update={"cache_dir": str(folder / "cache")})
+        run(config, samples_dir=folder)
+        return [json.loads(line)["responses"] for line in (folder / "sampled.jsonl").read_text().splitlines()]
+
+    assert answers(5) == answers(20)[:5]
+
+
+def test_a_subset_is_part_of_the_whole_and_tells_the_error_it_adds(
+    run: Callable[..., EvalReport], configure: Configure, tmp_path: Path
+) -> None:
+    (whole,) = run(configure(both={}), samples_dir=tmp_path / "whole").scores
+    (part,) = run(configure(both={}, subset=15), samples_dir=tmp_path / "part").scores
+    assert part.n == 15
+    assert part.figures["subset_stderr"] > 0.0
+    assert "subset_stderr" not in whole.figures
+
+    def points(folder: str) -> dict[tuple[str, int], float]:
+        lines = map(json.loads, (tmp_path / folder / "both.jsonl").read_text().splitlines())
+        return {(line["task"], line["doc_id"]): line["points"] for line in lines}
+
+    assert points("part").items() < points("whole").items()
+
+
+def test_temperature_and_repeats_are_the_configurations(
+    run: Callable[..., EvalReport], configure: Configure, tmp_path: Path
+) -> None:
+    (_, sampled) = run(
+        configure(gen={**GEN, "limit": 5}, sampled={**GEN, "limit": 5, "temperature": 0.0}), samples_dir=tmp_path
+    ).scores
+    lines = [
+        [json.loads(line)["responses"] for line in (tmp_path / f"{n}.jsonl").read_text().splitlines()]
+        for n in ("gen", "sampled")
+    ]
+    assert lines[0] == lines[1]
+    assert sampled.n == 5
+    with pytest.raises(UserError, match=r"benchmark mc: temperature: only for tasks that generate"):
+        run(configure(mc={"temperature": 0.5}))
+
+
+def test_what_ends_an_answer_is_part_of_its_key(
+    run: Callable[..., EvalReport], configure: Configure, model: LlamaForCausalLM, tmp_path: Path
+) -> None:
+    """The same weights with another end token: an answer that was kept under the first would be too long."""
+    config = configure(gen={**GEN, "limit": 8})
+
+    def lengths(name: str) -> list[int]:
+        run(config, samples_dir=tmp_path / name)
+        lines = (tmp_path / name / "gen.jsonl").read_text().splitlines()
+        return [len(json.loads(line)["responses"][0].split()) for line in lines]
+
+    before = lengths("before")
+    ends = model.generation_config.eos_token_id
+    model.generation_config.eos_token_id = list(range(46))  # every token
+    try:
+        assert lengths("after") == [0] * 8
+    finally:
+        model.generation_config.eos_token_id = ends
+    assert sum(before) > 8
+
+
+def test_a_wrong_metric_is_found_before_anything_is_asked(
+    run: Callable[..., EvalReport], configure: Configure
+) -> None:
+    asked: list[tuple[int, int]] = []
+    for wrong in ({"metric": "exact_macth"}, {"filter": "strict"}):
+        with pytest.raises(
+            UserError, match="benchmark gen: task gen has the metrics exact_match, pooled and the filters"
+        ):
+            run(configure(gen={**GEN, **wrong}), on_progress=lambda *step: asked.append(step))
+    assert asked == []
+
+
+def test_greedy_answers_are_not_asked_several_times(run: Callable[..., EvalReport], configure: Configure) -> None:
+    with pytest.raises(UserError, match="benchmark gen: greedy responses are all alike: repeats=4"):
+        run(configure(gen={**GEN, "repeats": 4}))
+
+
+def test_finished_benchmarks_keep_their_items_where_a_later_one_fails(
+    run: Callable[..., EvalReport], configure: Configure, tmp_path: Path
+) -> None:
+    with pytest.raises(evaluation.BenchmarkError):
+        run(configure(mc={"limit": 4}, broken=GEN), samples_dir=tmp_path)
+    assert pq.read_table(tmp_path / "items.parquet").num_rows == 4
+    record = json.loads((tmp_path / "evaluation.json").read_text())
+    assert record["benchmarks"]["mc"]["tasks"]["mc"]["shots"] == 0
+    assert record["settings"]["name"] == "local"

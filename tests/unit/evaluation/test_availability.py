@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -67,11 +68,25 @@ def config(*tasks: str, allow_missing: bool = False, **unavailable: str) -> Eval
         benchmarks=benchmarks,
         unavailable=unavailable,
         allow_missing=allow_missing,
+        subset=None,
+        data_dir=None,
+        partial_data=False,
+        cache_dir=tempfile.mkdtemp(),
+        isolation="auto",
+        scoring_threads=1,
         batch_tokens=100,
         max_new_tokens=10,
         think_end=None,
         seed=0,
     )
+
+
+def check_all(evaluation: EvaluationConfig) -> None:
+    check(evaluation, None)
+
+
+def missing(evaluation: EvaluationConfig) -> dict[str, str]:
+    return missing_benchmarks(evaluation, None)
 
 
 def task(folder: Path, name: str, lines: str) -> str:
@@ -83,7 +98,7 @@ def task(folder: Path, name: str, lines: str) -> str:
 def test_all_that_is_missing_is_named_at_once_with_the_fix(tmp_path: Path) -> None:
     absent = task(tmp_path, "absent", f"dataset_path: json\ndataset_kwargs: {{data_files: {tmp_path}/no.jsonl}}")
     with pytest.raises(UserError) as error:
-        check(config(absent, "aime24", "testbed_arena", livebench="to come"))
+        check_all(config(absent, "aime24", "testbed_arena", livebench="to come"))
     message = str(error.value)
     assert "evaluation=mine: 3 of 4 benchmarks cannot run" in message
     assert "  - livebench: to come" in message
@@ -97,28 +112,28 @@ def test_all_that_is_missing_is_named_at_once_with_the_fix(tmp_path: Path) -> No
 
 def test_what_is_only_unavailable_says_nothing_of_data() -> None:
     with pytest.raises(UserError, match=r"without an overall score\.$"):
-        check(config("testbed_arena", livebench="to come"))
+        check_all(config("testbed_arena", livebench="to come"))
 
 
 def test_missing_is_forgiven_where_allowed() -> None:
-    check(config("aime24", allow_missing=True, livebench="to come"))
+    check_all(config("aime24", allow_missing=True, livebench="to come"))
 
 
 def test_an_unknown_task_is_never_forgiven() -> None:
     with pytest.raises(UserError, match="no lm-eval task or group is named 'nope'"):
-        check(config("nope", allow_missing=True))
+        check_all(config("nope", allow_missing=True))
 
 
 def test_data_files_that_exist_are_enough(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("{}")
     found = task(tmp_path, "found", f"dataset_path: json\ndataset_kwargs: {{data_files: {tmp_path}/*.jsonl}}")
-    assert missing_benchmarks(config(found)) == {}
+    assert missing(config(found)) == {}
 
 
 def test_a_folder_of_the_datasets_name_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "Maxwell-Jia" / "AIME_2024").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert missing_benchmarks(config("aime24")) == {}
+    assert missing(config("aime24")) == {}
 
 
 def test_the_cache_is_found_by_its_own_spelling_and_by_config(cache: Path) -> None:
@@ -127,23 +142,45 @@ def test_the_cache_is_found_by_its_own_spelling_and_by_config(cache: Path) -> No
         folder = cache / name / "0.0.0" / "abc"
         folder.mkdir(parents=True)
         (folder / "dataset_info.json").write_text("{}")
-    missing = missing_benchmarks(config("mmlu_pro", "mmlu_anatomy", "mmlu_virology"))
-    assert list(missing) == ["b2"]
-    assert "cais/mmlu (virology) is not in the local cache" in missing["b2"]
+    found = missing(config("mmlu_pro", "mmlu_anatomy", "mmlu_virology"))
+    assert list(found) == ["b2"]
+    assert "cais/mmlu (virology) is not in the local cache" in found["b2"]
 
 
 def test_a_hub_that_has_the_data_is_enough_and_a_refusal_is_told(tmp_path: Path, asked: list[str]) -> None:
     known = task(tmp_path, "known", "dataset_path: known/data")
     other = task(tmp_path, "other", "dataset_path: other/data")
-    missing = missing_benchmarks(config(known, other, known))
-    assert list(missing) == ["b1"]
-    assert "refuses it" in missing["b1"]
+    found = missing(config(known, other, known))
+    assert list(found) == ["b1"]
+    assert "refuses it" in found["b1"]
     assert len(asked) == 2  # each dataset once
 
 
 @pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"])
 def test_an_offline_switch_is_respected(name: str, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
     monkeypatch.setenv(name, "1")
-    assert "the hub is switched off" in missing_benchmarks(config("mmlu"))["b0"]
-    assert "and 56 more" in missing_benchmarks(config("mmlu"))["b0"]
+    assert "the hub is switched off" in missing(config("mmlu"))["b0"]
+    assert "and 56 more faults" in missing(config("mmlu"))["b0"]
     assert asked == []
+
+
+def test_what_a_benchmark_needs_is_asked_for_before_its_data() -> None:
+    arena = config("testbed_arena").benchmarks["b0"].model_copy(update={"needs": ("judge",)})
+    judged = config("testbed_arena").model_copy(update={"benchmarks": {"arena": arena}})
+    assert "it needs a judge: judge=openai" in missing(judged)["arena"]
+    assert missing_benchmarks(judged, "gpt-4.1") == {}
+
+
+def test_a_folder_without_the_benchmarks_files_is_told_with_the_way_to_get_them(tmp_path: Path) -> None:
+    math = config("testbed_arena").benchmarks["b0"].model_copy(update={"data": "math500"})
+    local = config("testbed_arena").model_copy(update={"benchmarks": {"math": math}, "data_dir": str(tmp_path)})
+    fault = missing(local)["math"]
+    assert "math500" in fault
+    assert f"python -m bai_sweep.evaluation fetch benchmarks=math500 data_dir={tmp_path}" in fault
+
+
+def test_a_cache_that_cannot_be_written_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    blocked = config("testbed_arena").model_copy(update={"cache_dir": str(tmp_path / "file" / "cache")})
+    with pytest.raises(UserError, match=r"evaluation\.cache_dir=.*file/cache, which cannot be written"):
+        check_all(blocked)

@@ -22,6 +22,7 @@ from bai_sweep.records import UserError
         ({"do_sample": False, "temperature": 0.7}, Decoding((), 100, 0.0)),
         ({"temperature": 0.7}, Decoding((), 100, 0.7)),
         ({"do_sample": True, "temperature": 1.0}, Decoding((), 100, 1.0)),
+        ({"temperature": 0.6, "top_p": 0.95}, Decoding((), 100, 0.6, 0.95)),
     ],
 )
 def test_decoding_has_lm_evals_meaning(kwargs: dict[str, Any], expected: Decoding) -> None:
@@ -29,8 +30,8 @@ def test_decoding_has_lm_evals_meaning(kwargs: dict[str, Any], expected: Decodin
 
 
 def test_an_unknown_setting_is_an_error_and_not_ignored() -> None:
-    with pytest.raises(UserError, match="got min_p, top_p, which would have no effect"):
-        decoding_of({"until": [], "top_p": 0.9, "min_p": 0.1}, longest=10)
+    with pytest.raises(UserError, match="got min_p, num_beams, which would have no effect"):
+        decoding_of({"until": [], "num_beams": 4, "min_p": 0.1}, longest=10)
 
 
 def test_sampling_without_a_temperature_is_an_error() -> None:
@@ -38,27 +39,45 @@ def test_sampling_without_a_temperature_is_an_error() -> None:
         decoding_of({"do_sample": True}, longest=10)
 
 
+def test_a_nucleus_of_nothing_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"top_p is above 0 and at most 1; got 1\.5"):
+        decoding_of({"temperature": 1.0, "top_p": 1.5}, longest=10)
+
+
 def test_prompts_lose_their_beginning_to_make_room() -> None:
-    assert fit([[1, 2, 3, 4, 5, 6], [7]], max_new_tokens=6, window=10) == ([[3, 4, 5, 6], [7]], 6, 1)
+    assert fit([[1, 2, 3, 4, 5, 6, 7, 8], [7]], max_new_tokens=3, window=10) == (
+        [[2, 3, 4, 5, 6, 7, 8], [7]],
+        [3, 3],
+        1,
+    )
 
 
-def test_a_response_as_long_as_the_window_gets_what_prompts_leave() -> None:
-    assert fit([[1, 2, 3], [4]], max_new_tokens=10, window=10) == ([[1, 2, 3], [4]], 7, 0)
+def test_each_response_gets_what_its_own_prompt_leaves() -> None:
+    """One long prompt takes nothing from the others' responses."""
+    assert fit([[1, 2, 3, 4, 5, 6], [4]], max_new_tokens=10, window=10) == ([[1, 2, 3, 4, 5, 6], [4]], [4, 9], 0)
 
 
-def test_no_room_for_a_response_is_an_error() -> None:
-    with pytest.raises(UserError, match="a prompt of 12 tokens leaves no room for a response in a context of 10"):
-        fit([[0] * 12], max_new_tokens=10, window=10)
+def test_a_response_keeps_a_third_of_the_window_however_long_the_prompt() -> None:
+    prompts, budgets, cut = fit([[0] * 12], max_new_tokens=9, window=10)
+    assert (len(prompts[0]), budgets, cut) == (7, [3], 1)
+
+
+def test_no_room_for_anything_is_an_error() -> None:
+    with pytest.raises(UserError, match="a context of 2 tokens holds no prompt and response"):
+        fit([[0]], max_new_tokens=10, window=2)
 
 
 @given(
-    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=5), budget=st.integers(1, 60), window=st.integers(31, 50)
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=5), budget=st.integers(1, 60), window=st.integers(3, 50)
 )
 def test_what_fits_stays_within_the_window_and_keeps_the_end(lengths: list[int], budget: int, window: int) -> None:
     prompts = [list(range(n)) for n in lengths]
     fitted, granted, cut = fit(prompts, budget, window)
-    assert 1 <= granted <= budget
-    assert all(len(p) + granted <= window and p[-1] == q[-1] for p, q in zip(fitted, prompts, strict=True))
+    for prompt, whole, tokens in zip(fitted, prompts, granted, strict=True):
+        assert min(budget, window // 3) <= tokens <= budget
+        assert len(prompt) + tokens <= window
+        assert prompt == whole[-len(prompt) :]
+        assert len(prompt) == len(whole) or len(prompt) + min(budget, window // 3) == window
     assert cut == sum(len(p) < len(q) for p, q in zip(fitted, prompts, strict=True))
 
 

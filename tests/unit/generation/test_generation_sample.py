@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from bai_sweep.generation import sample
-from bai_sweep.generation._sample import _draw
+from bai_sweep.generation._draw import draw
 
 EOS = 5  # the model fixture's
 ENDS = (5, 6, 7, 8)
@@ -208,7 +208,7 @@ def test_a_stop_ends_its_row_only(model: LlamaForCausalLM, prompts: list[list[in
 def test_impossible_tokens_are_never_drawn() -> None:
     """Both ends of the uniform's range [0, 1) fall on tokens of probability above 0."""
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]]).repeat(3, 1)
-    tokens, logprobs = _draw(logits, 1.0, torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64))
+    tokens, logprobs = draw(logits, 1.0, torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64))
     assert tokens.tolist() == [1, 3, 3]
     assert logprobs.exp().tolist() == pytest.approx([0.5] * 3)
 
@@ -217,3 +217,23 @@ def test_impossible_tokens_are_never_drawn() -> None:
 def test_nothing_to_sample_is_an_error(model: LlamaForCausalLM, prompts_given: list[list[int]], new: int) -> None:
     with pytest.raises(ValueError, match="sampling needs a prompt"):
         sample(model, prompts_given, max_new_tokens=new, temperature=1.0, eos_token_ids=[EOS])
+
+
+def test_a_nucleus_holds_the_fewest_tokens_that_reach_top_p() -> None:
+    """Probabilities .5, .3, .15, .05: at top_p .7 the first two remain, at 5/8 and 3/8."""
+    logits = torch.tensor([[0.15, 0.5, 0.05, 0.3]]).log()
+    uniform = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    tokens, logprobs = draw(logits.expand(1000, -1), 1.0, uniform, 0.7)
+    counts = torch.bincount(tokens, minlength=4).tolist()
+    assert counts == [0, 625, 0, 375]
+    assert logprobs[tokens == 1][0].exp().item() == pytest.approx(0.625, abs=1e-6)
+    assert logprobs[tokens == 3][0].exp().item() == pytest.approx(0.375, abs=1e-6)
+
+
+def test_a_nucleus_of_everything_is_the_whole_distribution() -> None:
+    logits = torch.randn(1, 40, generator=generator())
+    uniform = torch.rand(2000, dtype=torch.float64, generator=generator(1))
+    tokens, logprobs = draw(logits.expand(2000, -1), 1.0, uniform, 1.0 - 1e-12)
+    assert len(set(tokens.tolist())) > 30
+    expected = torch.log_softmax(logits[0], dim=-1)[tokens]
+    assert torch.allclose(logprobs, expected, atol=1e-5)
