@@ -73,4 +73,4 @@ class Lengths:
         """
         lengths = self.expected(drawn, limit)
         left = np.arange(len(lengths), 0, -1) / len(lengths)
-        return int(np.ceil((left * (fed + lengths)).max()))
+        return int((left * (fed + lengths)).max())

@@ -54,7 +54,11 @@ def test_what_is_shared_pays_for_an_unfilled_batch_where_it_is_long() -> None:
 
 
 def test_the_group_of_the_longest_row_comes_first() -> None:
-    rows = [[1] * 40 + [k] for k in range(3)] + [[2] * 50 + [k] * 9 for k in range(3)] + [[3] * 45 + [k] for k in range(2)]
+    rows = (
+        [[1] * 40 + [k] for k in range(3)]
+        + [[2] * 50 + [k] * 9 for k in range(3)]
+        + [[3] * 45 + [k] for k in range(2)]
+    )
     found = families(rows, FREE)
     assert [family.shared for family in found] == [50, 45, 40]
 

@@ -155,9 +155,7 @@ def drawn(model: LlamaForCausalLM, prompts: Sequence[list[int]], **settings: Any
     return sample(model, prompts, generator=generator, **(wanted | settings))
 
 
-def test_the_last_rows_are_suspended_and_the_first_goes_on(
-    model: LlamaForCausalLM, prompts: list[list[int]]
-) -> None:
+def test_the_last_rows_are_suspended_and_the_first_goes_on(model: LlamaForCausalLM, prompts: list[list[int]]) -> None:
     whole = drawn(model, prompts, eos_token_ids=[])
     cut = drawn(model, prompts, eos_token_ids=[], room=Room(12 * len(prompts) + 60))
     lengths = cut.lengths.tolist()
