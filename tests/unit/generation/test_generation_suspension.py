@@ -160,7 +160,8 @@ def test_the_last_rows_are_suspended_and_the_first_goes_on(model: LlamaForCausal
     cut = drawn(model, prompts, eos_token_ids=[], room=Room(12 * len(prompts) + 60))
     lengths = cut.lengths.tolist()
     assert lengths == sorted(lengths, reverse=True)
-    assert lengths[0] == 40 > lengths[1] > lengths[-1]
+    assert lengths[0] == 40 > lengths[-1]
+    assert len(set(lengths)) > 3
     assert not cut.ended.any()
     assert [row[:n] for row, n in zip(whole.completions(), lengths, strict=True)] == cut.completions()
 
@@ -182,8 +183,8 @@ def test_a_few_stragglers_are_suspended_once_that_is_cheap(
 def test_limits_of_their_own_end_rows_where_they_would_be_cut(
     model: LlamaForCausalLM, prompts: list[list[int]]
 ) -> None:
-    limits = [1 + 3 * k for k in range(len(prompts))]
-    whole, cut = drawn(model, prompts), drawn(model, prompts, max_new_tokens=limits, generator=None, uniform=None)
+    limits = [10 + 3 * k for k in range(len(prompts))]  # as many numbers are drawn for the longest, 40
+    whole, cut = drawn(model, prompts), drawn(model, prompts, max_new_tokens=limits)
     for full, row, limit, ended in zip(
         whole.completions(), cut.completions(), limits, cut.ended.tolist(), strict=True
     ):

@@ -180,6 +180,8 @@ def test_thought_is_not_the_answer(tmp_path: Path) -> None:
     tokens = speaker._tokenizer.encode("<think> a b </think> c d", add_special_tokens=False)
     assert speaker._text(tokens, truncated=False) == "c d"
     assert speaker._text(tokens[:2], truncated=True) == ""
+    special = speaker._tokenizer.encode("<think> a </think> c <pad> d", add_special_tokens=False)
+    assert speaker._text(special, truncated=False).split() == ["c", "d"]
 
 
 def test_model_without_a_chat_template_is_found_before(tmp_path: Path) -> None:
