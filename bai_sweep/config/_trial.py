@@ -79,7 +79,7 @@ def parse_mapping(raw: Mapping[str, Any]) -> TrialConfig:
 def _describe(fault: Any) -> str:
     group, *rest = fault["loc"]
     owner = ""
-    if group in ("actor", "rl"):  # pydantic puts the kind of a union's member into the path
+    if group in ("actor", "rl", "judge"):  # pydantic puts the kind of a union's member into the path
         rest = rest[1:]
     if group == "actor" and rest[:1] == ["merge"] and len(rest) > 1:
         owner = f"; actor/merge={rest.pop(1)} has none"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bai_sweep.config import Benchmark, EvaluationConfig
 from bai_sweep.evaluation import data
-from bai_sweep.evaluation._catalogue import Dataset, find_task
+from bai_sweep.evaluation._catalogue import Dataset, TaskSource, find_task
 from bai_sweep.records import UserError
 from bai_sweep.sandbox import open_sandbox
 
@@ -70,10 +70,12 @@ def missing_benchmarks(config: EvaluationConfig, judge: str | None) -> dict[str,
     hub = _Hub()
     missing = dict(config.unavailable)
     for name, benchmark in config.benchmarks.items():
-        faults = [*_faults_of_needs(benchmark, config, judge), *_faults_of_data(benchmark, config, hub)]
-        if faults:
-            more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
-            missing[name] = faults[0] + more
+        needed, data_faults = list(_faults_of_needs(benchmark, config, judge)), _faults_of_data(benchmark, config, hub)
+        first, rest = next(data_faults, None), sum(1 for _ in data_faults)
+        if first is not None:
+            needed.append(first + (f" (and {rest} more of its datasets)" if rest else ""))
+        if needed:
+            missing[name] = "; ".join(needed)
     return missing
 
 
@@ -95,6 +97,8 @@ def _faults_of_data(benchmark: Benchmark, config: EvaluationConfig, hub: _Hub) -
     if benchmark.data is not None:
         if fault := data.check(benchmark.data, config.data_dir, partial=config.partial_data):
             yield fault
+            return
+        yield from _absent_tasks(source, benchmark.data, config)
         if config.data_dir is not None or data.is_fetched(benchmark.data):
             return
         for repo in data.hub_datasets(benchmark.data):
@@ -102,6 +106,18 @@ def _faults_of_data(benchmark: Benchmark, config: EvaluationConfig, hub: _Hub) -
                 yield f"dataset {repo} is not in the local cache, and {fault}"
         return
     yield from (fault for dataset in source.datasets if (fault := _fault_of(dataset, hub)))
+
+
+def _absent_tasks(source: TaskSource, benchmark: str, config: EvaluationConfig) -> Iterator[str]:
+    """LiveBench's tasks have a file each: in partial data some may lack, and its group needs all of them."""
+    if benchmark != "livebench" or config.data_dir is None:
+        return
+    there = {f"livebench_{key.partition('/')[2].lower()}" for key in data.describe(benchmark, config.data_dir).rows}
+    if absent := [task for task in source.tasks if task not in there]:
+        yield (
+            f"the data in {config.data_dir}/livebench has no questions of {', '.join(absent)}; fetch them, or make a "
+            f"benchmark of each task that is there ({', '.join(sorted(there))})"
+        )
 
 
 def _fault_of(dataset: Dataset, hub: _Hub) -> str | None:

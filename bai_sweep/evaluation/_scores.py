@@ -68,17 +68,19 @@ def figures_of(
     """What a benchmark reports beside its score, all times 100: points, or per cent.
 
     Of a lone task its other metrics, under their names; of a group the scores of its tasks and of the groups in it,
-    under theirs, and its tasks' other metrics as `<task>/<metric>`.
+    under theirs, and its tasks' other metrics as `<task>/<metric>`, but those that the group aggregates.
     """
     tasks = list(results["samples"])
+    groups = loaded.get("groups") or {}
+    aggregated = {rule.metric for group in groups.values() for rule in group.aggregate_metric_list or ()}
     alone = len(tasks) == 1
     found: dict[str, float] = {}
     for task in tasks:
         if not alone:
             found[task] = results["results"][task][key_of_metric(benchmark)]
         others = _other_metrics(benchmark, results["results"][task])
-        found |= {(name if alone else f"{task}/{name}"): value for name, value in others.items()}
-    for name, group in (loaded.get("groups") or {}).items():
+        found |= {(n if alone else f"{task}/{n}"): v for n, v in others.items() if n not in aggregated}
+    for name, group in groups.items():
         below = tasks_below(group)
         inside = [item for item in items if item.task in below]
         if inside and len(inside) < len(items):

@@ -33,7 +33,7 @@ def continuation_logprobs(
 
     Yields:
         After each batch, (index of the pair, (sum of the continuation's log-probabilities in nats, greedy?)) of each
-        pair that it answered. The longest row is in the first batch.
+        pair that it answered. The longest row is in the first batch, and the longest of a family in its first.
     """
     askers: dict[tuple[int, ...], list[int]] = {}
     for i, (context, continuation) in enumerate(pairs):

@@ -74,9 +74,9 @@ class Queue:
         for i, new in zip(group, tokens, strict=True):
             self.drawn[i] += new
             self._lengths.note(i, len(self.drawn[i]))
-        whole = [i for i, end in zip(group, ended, strict=True) if end or not self.left(i)]
-        self._suspended += [i for i in group if i not in set(whole)]
-        return whole
+        over = [end or not self.left(i) for i, end in zip(group, ended, strict=True)]
+        self._suspended += [i for i, end in zip(group, over, strict=True) if not end]
+        return [i for i, end in zip(group, over, strict=True) if end]
 
     def _families(self, pending: Sequence[int]) -> list[Family]:
         rows = [self.row(i) for i in pending]

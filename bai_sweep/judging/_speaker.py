@@ -56,12 +56,22 @@ class Speaker:
         dtype = "auto" if config.dtype is None else getattr(torch, config.dtype)
         try:
             with reading(config.model):
-                model: Any = AutoModelForCausalLM.from_pretrained(
-                    name, revision=revision, dtype=dtype, use_safetensors=True, trust_remote_code=False
+                load: Any = AutoModelForCausalLM.from_pretrained
+                model, found = load(
+                    name,
+                    revision=revision,
+                    dtype=dtype,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
                 )
         except SafetensorError as error:
             raise UserError(f"the weights of the judge {config.model} are broken: {error}; fetch it again") from error
-        self._model = model.to(device).eval()
+        if lacking := sorted(found["missing_keys"]):
+            raise UserError(
+                f"the judge {config.model} lacks {len(lacking)} of its weights, as {lacking[0]}; fetch it again"
+            )
+        self._model: Any = model.to(device).eval()
         self._window: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
     def answer(self, requests: Sequence[Request]) -> list[Answer | JudgeError]:

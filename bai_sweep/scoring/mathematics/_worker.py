@@ -20,6 +20,7 @@ _DECIMAL = re.compile(r"\d+\.\d+")
 _PRODUCT = re.compile(r"(?<=[\d)])(?=\()")
 _REFUSED = ("subprocess.", "socket.", "shutil.", "ctypes.", "pty.", "webbrowser.", "urllib.", "ftplib.", "smtplib.")
 _READING = {"os.listdir", "os.scandir", "os.walk"}  # what an import does
+_STATM = "/proc/self/statm"
 
 
 def main() -> None:
@@ -31,6 +32,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     replies = os.dup(1)
+    statm = os.open(_STATM, os.O_RDONLY) if os.path.exists(_STATM) else None  # noqa: PTH110
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     _same(r"\frac{x}{2}-\sqrt{2}", r"\frac{1}{2}x-2^{\frac{1}{2}}")  # loads what comparisons load
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -42,8 +44,13 @@ def main() -> None:
         same = _answer(request["candidate"], request["reference"])
         _limit(0.0)
         os.write(replies, b"1\n" if same else b"0\n")
-        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > enough:
+        if _resident(statm) > enough:
             return  # libraries catch MemoryError and answer no: the next comparison is to have all of the memory
+
+
+def _resident(statm: int | None) -> int:
+    """Bytes in memory now, where the system tells; its record of the most begins with what the parent had."""
+    return 0 if statm is None else int(os.pread(statm, 256, 0).split()[1]) * resource.getpagesize()
 
 
 def _limit(seconds: float) -> None:

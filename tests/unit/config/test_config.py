@@ -10,7 +10,7 @@ from bai_sweep.config import ConfigError, PPOSettings, TrialConfig, parse, parse
 from bai_sweep.sources import packaged_dir
 
 CONF = packaged_dir("conf")
-GROUPS = ["model", "actor", "rl", "reward", "evaluation", "stability", "selection", "tracking"]
+GROUPS = ["model", "actor", "rl", "reward", "evaluation", "judge", "stability", "selection", "tracking"]
 CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 SWEEPS = sorted(file.stem for file in (CONF / "sweep").glob("*.yaml"))
 
@@ -26,13 +26,21 @@ def parsed(*overrides: str) -> TrialConfig:
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_of_every_group_composes(group: str, choice: str) -> None:
-    # the one choice whose models are the user's to name
-    members = ("base", "sft.instruct", "sft.distilled")
-    named = [f"model.{member}=testbed://base" for member in members] if choice == "own" else []
+    # what is the user's to name
+    named = {
+        "own": [f"model.{member}=testbed://base" for member in ("base", "sft.instruct", "sft.distilled")],
+        "local": ["judge.model=testbed://instruct"],
+        "recorded": ["judge.path=verdicts.jsonl"],
+    }
 
-    config = parsed(f"{group}={choice}", *named)
+    config = parsed(f"{group}={choice}", *named.get(choice, []))
 
     assert getattr(config, group).name == choice
+
+
+def test_a_judges_fault_is_named_by_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"  - judge\.timeout: .*greater than 0"):
+        parsed("judge=openai", "judge.timeout=0")
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from bai_sweep.generation import batches_by_tokens, continuation_logprobs, eos_ids, generate, in_order
+from bai_sweep.generation._heads import head_of
 
 EOS = 5  # the model fixture's
 
@@ -106,17 +107,29 @@ def test_every_declared_eos_counts(model: LlamaForCausalLM, tokenizer: PreTraine
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_shared_beginning_changes_no_answer(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[list[int]], temperature: float
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: list[list[int]],
+    temperature: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two headers, ten prompts each, beside prompts without one: as if each prompt were alone."""
+    """Two headers that fill a batch each, beside prompts without one: as if each prompt were alone."""
+    heads: list[int] = []
+
+    def counted(model: PreTrainedModel, tokens: Sequence[int]) -> Any:
+        heads.append(len(tokens))
+        return head_of(model, tokens)
+
+    monkeypatch.setattr("bai_sweep.generation._rows.head_of", counted)
     headers = [[6 + (k * 7 + i * i) % 34 for i in range(40)] for k in range(2)]
     mixed = [header + prompt for header in headers for prompt in prompts] + prompts
     seeds = list(range(len(mixed)))
-    settings: dict[str, Any] = {"temperature": temperature, "batch_tokens": 2000}
+    settings: dict[str, Any] = {"temperature": temperature, "batch_tokens": len(prompts) * (57 + 20)}
     answers = generated(model, tokenizer, mixed, seeds=seeds, **settings)
     alone = [generated(model, tokenizer, [p], seeds=[s], **settings)[0] for p, s in zip(mixed, seeds, strict=True)]
     assert answers == alone
     assert len({tuple(answer) for answer in answers}) > 20
+    assert heads.count(40) == 2
 
 
 def test_a_shared_beginning_changes_no_score(model: LlamaForCausalLM, prompts: list[list[int]]) -> None:
@@ -129,7 +142,10 @@ def test_a_shared_beginning_changes_no_score(model: LlamaForCausalLM, prompts: l
         assert greedy == is_greedy
 
 
-def test_the_shared_beginning_is_fed_once(model: LlamaForCausalLM, prompts: list[list[int]]) -> None:
+def test_the_shared_beginning_is_fed_once(
+    model: LlamaForCausalLM, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bai_sweep.generation._continuations.can_share", lambda _: True)
     fed: list[int] = []
     header = [6 + (i * i) % 34 for i in range(60)]
     hook = model.model.register_forward_pre_hook(

@@ -136,17 +136,28 @@ def test_sampling_needs_seeds(model: LlamaForCausalLM, tokenizer: PreTrainedToke
 
 
 def test_a_stop_string_is_found_where_suspension_cuts_it(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[list[int]]
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: list[list[int]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every pair of neighbouring tokens of a response as a stop string: some pair spans a suspension."""
+    continued: list[tuple[list[int], int]] = []  # rows of the sampler, with how much of the response is in them
+
+    def noted(model: LlamaForCausalLM, rows: Sequence[list[int]], drawn: Sequence[int], **settings: Any) -> Samples:
+        continued.extend((list(row), count) for row, count in zip(rows, drawn, strict=True) if count)
+        return sample(model, rows, drawn=drawn, **settings)
+
+    monkeypatch.setattr("bai_sweep.generation._generate.sample", noted)
     free = in_order(batches(model, tokenizer, prompts))
-    row = max(range(len(free)), key=lambda i: len(free[i]))
-    for k in range(0, len(free[row]) - 1, 3):
-        stop = f"w{free[row][k]} w{free[row][k + 1]}"
-        text = tokenizer.decode(free[row])
-        whole = len(text[: text.index(stop) + len(stop)].split())
-        stopped = in_order(batches(model, tokenizer, prompts, stop_strings=[stop]))[row]
-        assert stopped == free[row][:whole]
+    checked = 0
+    for row, cut in list(continued):
+        i = prompts.index(row[:-cut])
+        stop = f"w{free[i][cut - 1]} w{free[i][cut]}"
+        if stop not in tokenizer.decode(free[i][:cut]):
+            stopped = in_order(batches(model, tokenizer, prompts, stop_strings=[stop]))
+            assert stopped[i] == free[i][: cut + 1]
+            checked += 1
+    assert checked, "the seed should suspend a row between two tokens that are new together"
 
 
 def drawn(model: LlamaForCausalLM, prompts: Sequence[list[int]], **settings: Any) -> Samples:

@@ -99,5 +99,6 @@ def main() -> None:
         results.write(json.dumps(equal(truth, answer)) + "\n")
         results.flush()
 
+
 if __name__ == "__main__":
     main()

@@ -20,6 +20,7 @@ OPTIONS = (
     [
         (r"\boxed{1} and \boxed{\frac{1}{2}}.", r"\frac{1}{2}"),
         (r"\boxed 7$ and \boxed{8}", "7"),  # one without braces goes first, up to the dollar sign
+        (r"\boxed 6$ or $\boxed 7$", "7"),
         (r"\fbox{3}", "3"),
         (r"\fbox{3} \boxed{4} \fbox{5}", "4"),
         (r"\boxed{$x$}", "x"),

@@ -32,6 +32,11 @@ def test_a_zebra_puzzle(answer: str, expected: float) -> None:
     assert zebra(PUZZLE, answer) == expected
 
 
+def test_the_word_position_is_taken_out_of_an_answer_even_within_another() -> None:
+    assert zebra("at 1", "<solution>at position1</solution>") == 1.0
+    assert zebra("composition", "<solution>composition</solution>") == 0.0
+
+
 @pytest.mark.parametrize(
     ("truth", "answer", "expected"),
     [
