@@ -188,7 +188,7 @@ def test_a_cache_that_cannot_be_written_is_told_before_anything_is_asked(tmp_pat
 
 
 def test_livebench_as_a_group_needs_every_task_also_of_partial_data(tmp_path: Path) -> None:
-    """Its check forgives absent tasks, for benchmarks of single tasks; the group would fail once the model is there."""
+    """Its check forgives absent tasks, for benchmarks of single tasks; the group would fail later."""
     question = {
         "question_id": "q",
         "category": "reasoning",

@@ -1,4 +1,4 @@
-"""MMLU-Pro is read by lm-eval's own filter: on published outputs it gives the letters that were published with them."""
+"""MMLU-Pro is read by lm-eval's own filter: on published outputs it gives the letters published with them."""
 
 import gzip
 import json
