@@ -63,11 +63,9 @@ def reading(source: str) -> Iterator[None]:
     Raises:
         UserError: It is not there, cannot be reached, or is broken.
     """
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError) as error:
         name, revision = resolve(source)
         pinned = f" (revision {revision})" if revision else ""
         raise UserError(

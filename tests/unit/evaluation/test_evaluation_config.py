@@ -34,5 +34,5 @@ def test_the_papers_nine_are_all_named_once() -> None:
 
 
 def test_the_testbed_and_no_benchmarks_can_always_run() -> None:
-    check(composed("testbed"))
-    check(composed("none"))
+    check(composed("testbed"), None)
+    check(composed("none"), None)

@@ -271,7 +271,7 @@ def test_when_the_parent_is_killed_the_others_end_and_the_folder_is_known_as_lef
 
 def test_a_crew_does_every_task_once() -> None:
     def work(channel: _forks.Channel) -> None:
-        time.sleep(0.1)  # until all are there
+        time.sleep(1.0)  # until all are there
         channel.send(list(iter(channel.next, None)))
 
     with _forks.Crew(3, 30_000, work) as crew:

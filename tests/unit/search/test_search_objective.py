@@ -54,7 +54,12 @@ def test_names_are_those_of_a_real_result() -> None:
         ("eval/overal", None, [], r"got 'eval/overal'; give one of eval/overall, eval/knowledge"),
         ("eval/mmlu", 3, [], r"got 'eval/mmlu'; give one of"),
         ("eval/overall", 3, ["evaluation=none"], "evaluation=none has no benchmarks"),
-        ("eval/overall", 3, ["evaluation=paper"], "cannot run supergpqa.*hydra.sweeper.objective=eval/mmlu_pro"),
+        (
+            "eval/overall",
+            3,
+            ["evaluation=paper", "+evaluation.unavailable.supergpqa=gone"],
+            "cannot run supergpqa.*hydra.sweeper.objective=eval/mmlu_pro",
+        ),
         ("objective/final_kl", 3, ["rl=none"], "without RL"),
     ],
 )
