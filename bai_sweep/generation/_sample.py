@@ -110,9 +110,7 @@ def sample(
         ValueError: There is no prompt, an empty prompt, or no token to sample; or the model cannot have a static
             cache, or is to have one and `room`.
     """
-    limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
-    if not prompts or not all(prompts) or len(limits) != len(prompts) or min(limits) < 1:
-        raise ValueError("sampling needs a prompt, a token in each prompt and max_new_tokens of 1 or more for each")
+    limits = _limits(prompts, max_new_tokens)
     if static_cache and room is not None:
         raise ValueError("a static cache does not grow; leave room or static_cache out")
     rows = Rows(model, Begun(prompts, shared, drawn), limits, static=static_cache, room=room)
@@ -122,13 +120,27 @@ def sample(
     eos = torch.tensor(list(eos_token_ids), dtype=torch.long, device=model.device)
     for step in range(max(limits)):
         tokens, logprobs = draw(rows.logits, temperature, uniform[step, rows.live], top_p)
-        rows.store(step, tokens, logprobs)
-        ends = torch.isin(tokens, eos)
-        if stop is not None:
-            ends |= rows.stopped(stop)
-        rows.finish(ends, step)
-        rows.suspend(step)
-        if rows.over or step + 1 == max(limits):
+        if not _take(rows, step, tokens, logprobs, eos, stop) or step + 1 == max(limits):
             break
         rows.advance()
     return Samples.of(rows)
+
+
+def _limits(prompts: Sequence[Sequence[int]], max_new_tokens: int | Sequence[int]) -> list[int]:
+    limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    if not prompts or not all(prompts) or len(limits) != len(prompts) or min(limits) < 1:
+        raise ValueError("sampling needs a prompt, a token in each prompt and max_new_tokens of 1 or more for each")
+    return limits
+
+
+def _take(  # noqa: PLR0917 - the parts of one step
+    rows: Rows, step: int, tokens: Tensor, logprobs: Tensor, eos: Tensor, stop: Stop | None
+) -> bool:
+    """Stores a step's tokens and takes out the rows that end or find no room; whether any goes on."""
+    rows.store(step, tokens, logprobs)
+    ends = torch.isin(tokens, eos)
+    if stop is not None:
+        ends |= rows.stopped(stop)
+    rows.finish(ends, step)
+    rows.suspend(step)
+    return not rows.over

@@ -24,7 +24,7 @@ _HOW_TO = (
 
 _PROBE = """
 import json, os, socket, time
-found = {"root": os.geteuid() == 0, "files": os.path.exists("/root/.ssh") or os.path.exists("/etc/passwd")}
+found = {"root": os.geteuid() == 0, "files": os.path.exists("/etc/passwd")}
 try:
     socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.1", 9))  # sends nothing: asks for a route
     found["network"] = True
