@@ -79,7 +79,7 @@ def check_inputs(config: TrialConfig) -> None:
     from bai_sweep import evaluation, judging, merging, ppo
 
     judging.check_judge(config.judge)
-    evaluation.check(config.evaluation, None if config.judge.kind == "none" else config.judge.name)
+    evaluation.check(config.evaluation, judging.name_of(config.judge))
     device = device_of(config.device)
     merging.check(config.model, config.actor)
     if not isinstance(config.rl, NoRL):

@@ -4,7 +4,7 @@ Every reply is kept by the content of its request, so nothing is paid twice, and
 overdrawn. `check_judge` finds faults before any expensive work, `open_judge` opens what the configuration says.
 """
 
-from bai_sweep.judging._open import check_judge, open_judge
+from bai_sweep.judging._open import check_judge, name_of, open_judge
 from bai_sweep.judging._records import BudgetError, Judge, JudgeError, Message, OnProgress, Reply, Spending
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "Reply",
     "Spending",
     "check_judge",
+    "name_of",
     "open_judge",
 ]

@@ -45,6 +45,11 @@ def open_judge(config: JudgeConfig, *, cache_dir: Path, on_progress: OnProgress 
     return KeptJudge(config.name, LocalModel(config, ledger), cache, ledger, patience)
 
 
+def name_of(config: JudgeConfig) -> str | None:
+    """The name that the judge will have; None for `judge=none`."""
+    return None if isinstance(config, NoJudge) else config.name
+
+
 def check_judge(config: JudgeConfig) -> None:
     """Finds what is wrong with a judge before the work whose results it is to judge.
 

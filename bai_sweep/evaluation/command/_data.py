@@ -21,12 +21,11 @@ def check(arguments: Sequence[str]) -> None:
         UserError: One cannot run.
     """
     from bai_sweep.evaluation._availability import missing_benchmarks
-    from bai_sweep.evaluation.command._run import judge_name
-    from bai_sweep.judging import check_judge
+    from bai_sweep.judging import check_judge, name_of
 
     settings = settings_of(arguments, model=ANY_MODEL)
     config = settings.evaluation
-    missing = missing_benchmarks(config, judge_name(settings.judge))
+    missing = missing_benchmarks(config, name_of(settings.judge))
     for name in [*config.benchmarks, *config.unavailable]:
         print(f"{name:14} {missing[name] if name in missing else _ready(name, config)}")
     check_judge(settings.judge)

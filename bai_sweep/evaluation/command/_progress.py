@@ -31,6 +31,7 @@ class Progress:
         self._plain = not console.is_terminal
         self._task = self._bar.add_task("items", total=None)
         self._said, self._last = -PAUSE, (-1, -1)
+        self._judged = -PAUSE
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -58,7 +59,8 @@ class Progress:
 
     def judged(self, spending: Any) -> None:
         """What the judge has answered and cost."""
-        self._bar.update(
-            self._task,
-            description=f"judge: {spending.requests} asked, {spending.cached} known, {spending.cost:.2f} spent; items",
-        )
+        text = f"judge: {spending.requests} asked, {spending.cached} known, {spending.cost:.2f} spent"
+        self._bar.update(self._task, description=f"{text}; items")
+        if self._plain and time.monotonic() - self._judged >= PAUSE:
+            self._judged = time.monotonic()
+            print(text, file=sys.stderr)

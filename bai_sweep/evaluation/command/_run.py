@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bai_sweep.config import JudgeConfig
 from bai_sweep.evaluation.command._settings import RunSettings, settings_of
 from bai_sweep.records import EvalReport, UserError
 
@@ -42,18 +41,17 @@ def evaluate_checkpoint(settings: RunSettings) -> EvalReport:
     """
     from bai_sweep import evaluation
     from bai_sweep.devices import device_of
-    from bai_sweep.judging import BudgetError, JudgeError, check_judge
+    from bai_sweep.judging import BudgetError, JudgeError, check_judge, name_of, open_judge
 
     _require_whole(settings.model)
     check_judge(settings.judge)
-    evaluation.check(settings.evaluation, judge_name(settings.judge))
+    evaluation.check(settings.evaluation, name_of(settings.judge))
     device = device_of(settings.device)
     folder = settings.folder
     _require_folder(folder)
     _quiet(settings)
 
     from bai_sweep.evaluation.command._progress import Progress
-    from bai_sweep.judging import open_judge
 
     cache, started = Path(settings.evaluation.cache_dir).expanduser() / "judge", time.perf_counter()
     with Progress() as progress:
@@ -76,11 +74,6 @@ def evaluate_checkpoint(settings: RunSettings) -> EvalReport:
         report, settings, time.perf_counter() - started, None if judge is None else dataclasses.asdict(judge.spent())
     )
     return report
-
-
-def judge_name(judge: JudgeConfig) -> str | None:
-    """What stands for the judge before it is opened; None for none."""
-    return None if judge.kind == "none" else judge.name
 
 
 def load_model(settings: RunSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
