@@ -5,6 +5,16 @@ items, and what a run provides (judge, sandbox, threads).
 """
 
 from bai_sweep.scoring._item import Item, Pending, resolved, weighted_mean
-from bai_sweep.scoring._resources import Resources, resources, submit, using
+from bai_sweep.scoring._resources import Resources, required_judge, resources, submit, using
 
-__all__ = ["Item", "Pending", "Resources", "resolved", "resources", "submit", "using", "weighted_mean"]
+__all__ = [
+    "Item",
+    "Pending",
+    "Resources",
+    "required_judge",
+    "resolved",
+    "resources",
+    "submit",
+    "using",
+    "weighted_mean",
+]

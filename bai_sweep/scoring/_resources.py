@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import ParamSpec
 
 from bai_sweep.judging import Judge
+from bai_sweep.records import UserError
 from bai_sweep.sandbox import Sandbox, open_sandbox
 from bai_sweep.scoring._item import Item
 
@@ -62,6 +63,25 @@ def resources() -> Resources:
         current = Resources()
         _current.set(current)
     return current
+
+
+def required_judge(benchmark: str, otherwise: str) -> Judge:
+    """The judge of the evaluation that runs.
+
+    Args:
+        benchmark: What needs it.
+        otherwise: What a user without a judge can do.
+
+    Raises:
+        UserError: There is none.
+    """
+    judge = resources().judge
+    if judge is None:
+        raise UserError(
+            f"{benchmark} needs a judge to read the responses, and there is none; set judge=openai, judge=local or "
+            f"judge=recorded, or {otherwise}"
+        )
+    return judge
 
 
 @contextmanager

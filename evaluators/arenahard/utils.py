@@ -5,7 +5,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from bai_sweep.scoring import Item, resources, submit, weighted_mean
+from bai_sweep.scoring import Item, required_judge, submit, weighted_mean
 from bai_sweep.scoring.arenahard import (
     V01,
     V2,
@@ -20,7 +20,6 @@ from bai_sweep.scoring.arenahard import (
     play,
     position_bias,
     position_bias_limit,
-    required_judge,
     style_controlled,
     win_rate_limit,
 )
@@ -92,7 +91,7 @@ def process_results_v2(doc: dict[str, Any], results: list[str]) -> dict[str, Fut
 
 
 def _judged(protocol: Protocol, doc: dict[str, Any], answer: str) -> Future[Item]:
-    judge = required_judge(resources().judge)
+    judge = required_judge("ArenaHard", "leave the benchmark out")
     return submit(
         play,
         judge,

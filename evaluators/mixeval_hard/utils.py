@@ -8,12 +8,11 @@ from typing import Any
 
 from datasets import Dataset
 
-from bai_sweep.scoring import Item, resources, submit, weighted_mean
+from bai_sweep.scoring import Item, required_judge, submit, weighted_mean
 from bai_sweep.scoring.mixeval import (
     accuracy_of,
     prompt,
     question_of,
-    required_judge,
     score_by_judge,
     score_by_rules,
     share_unparsed,
@@ -49,7 +48,7 @@ def _doc(row: dict[str, Any]) -> dict[str, Any]:
 
 def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, Future[Item]]:
     """The item's score by the judge, under every metric: they differ in how they are aggregated."""
-    judge = required_judge(resources().judge)
+    judge = required_judge("MixEval-Hard", "run the task mixeval_hard_rules, which reads them by rules")
     return dict.fromkeys(METRICS, submit(score_by_judge, question_of(json.loads(doc["row"])), results[0], judge))
 
 

@@ -21,7 +21,7 @@ from bai_sweep.scoring.arenahard._figures import (
     style_controlled,
     win_rate_limit,
 )
-from bai_sweep.scoring.arenahard._games import play, required_judge
+from bai_sweep.scoring.arenahard._games import play
 from bai_sweep.scoring.arenahard._prompts import judge_messages
 from bai_sweep.scoring.arenahard._protocol import V01, V2, Protocol
 from bai_sweep.scoring.arenahard._questions import answer_of, documents
@@ -60,7 +60,6 @@ __all__ = [
     "ratings",
     "read_v01",
     "read_v2",
-    "required_judge",
     "standardised",
     "style_controlled",
     "style_difference",

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from bai_sweep.judging import Judge, JudgeError
-from bai_sweep.records import UserError
 from bai_sweep.scoring import Item
 from bai_sweep.scoring.arenahard._battles import item_of
 from bai_sweep.scoring.arenahard._prompts import GO_ON, judge_messages
@@ -18,20 +17,6 @@ from bai_sweep.scoring.arenahard._tokens import token_counter
 log = logging.getLogger(__name__)
 
 _ENDING = 160  # characters of a judgment that the item keeps; the judge's cache has the whole
-
-
-def required_judge(judge: Judge | None) -> Judge:
-    """The judge, if there is one.
-
-    Raises:
-        UserError: There is none.
-    """
-    if judge is None:
-        raise UserError(
-            "ArenaHard needs a judge that compares two answers, and evaluation.judge sets none; set one (official: "
-            "gpt-4-1106-preview for v0.1, gpt-4.1 for v2.0), or leave the benchmark out"
-        )
-    return judge
 
 
 def play(judge: Judge, protocol: Protocol, *, category: str, question: str, answer: str, baseline: str) -> Item:

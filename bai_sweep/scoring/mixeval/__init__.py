@@ -6,7 +6,7 @@
 
 from bai_sweep.scoring.mixeval._figures import accuracy_of, share_unparsed
 from bai_sweep.scoring.mixeval._judge_prompts import judge_messages
-from bai_sweep.scoring.mixeval._judged import required_judge, score_by_judge
+from bai_sweep.scoring.mixeval._judged import score_by_judge
 from bai_sweep.scoring.mixeval._prompts import prompt
 from bai_sweep.scoring.mixeval._question import Question, question_of
 from bai_sweep.scoring.mixeval._rules import score_by_rules
@@ -17,7 +17,6 @@ __all__ = [
     "judge_messages",
     "prompt",
     "question_of",
-    "required_judge",
     "score_by_judge",
     "score_by_rules",
     "share_unparsed",

@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 from bai_sweep.judging import Judge, JudgeError
-from bai_sweep.records import UserError
 from bai_sweep.scoring._item import Item
 from bai_sweep.scoring.mixeval._judge_prompts import judge_messages
 from bai_sweep.scoring.mixeval._question import Half, Question
@@ -18,20 +17,6 @@ TEMPERATURE = 1.0  # the official request sets none, and this is the endpoint's 
 MAX_TOKENS = 4096  # officially 999: a judge that reasons before its verdict would not reach it
 _SCORE = r"\[(\d+\.?\d*)\]"
 _OPTION = r"\[([A-Z])\]"
-
-
-def required_judge(judge: Judge | None) -> Judge:
-    """The judge, where there is one.
-
-    Raises:
-        UserError: There is none.
-    """
-    if judge is None:
-        raise UserError(
-            "mixeval_hard has an LLM read the responses, and no judge is configured; configure one, or run the task "
-            "mixeval_hard_rules, which reads them by rules"
-        )
-    return judge
 
 
 def score_by_judge(question: Question, response: str, judge: Judge) -> Item:

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from bai_sweep.judging import BudgetError, JudgeError, Reply, Spending
-from bai_sweep.records import UserError
 from bai_sweep.scoring import Item
-from bai_sweep.scoring.arenahard import V01, V2, Protocol, judge_messages, play, required_judge
+from bai_sweep.scoring.arenahard import V01, V2, Protocol, judge_messages, play
 
 GO_ON = {"role": "user", "content": "continue your judgment and finish by outputting a final verdict label"}
 
@@ -121,10 +120,3 @@ def test_a_judge_that_fails_gives_no_verdict() -> None:
 def test_a_spent_budget_ends_the_benchmark() -> None:
     with pytest.raises(BudgetError, match="cap"):
         played(Scripted(BudgetError("the cap is reached")))
-
-
-def test_without_a_judge() -> None:
-    with pytest.raises(UserError, match=r"needs a judge .* evaluation\.judge"):
-        required_judge(None)
-    judge = Scripted()
-    assert required_judge(judge) is judge

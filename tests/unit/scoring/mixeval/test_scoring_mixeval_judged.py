@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from bai_sweep.judging import BudgetError, JudgeError, Reply, Spending
-from bai_sweep.records import UserError
-from bai_sweep.scoring.mixeval import Question, judge_messages, required_judge, score_by_judge
+from bai_sweep.scoring.mixeval import Question, judge_messages, score_by_judge
 from bai_sweep.scoring.mixeval._judged import verdict_in
 
 CHOICE = Question("multiple-choice/7", "multiple-choice", "PIQA", "", "Which?", ("red", "blue"), ("B",))
@@ -128,8 +127,3 @@ def test_a_judge_that_cannot_be_asked_is_not_asked_again(caplog: pytest.LogCaptu
 def test_a_spent_budget_ends_the_benchmark() -> None:
     with pytest.raises(BudgetError, match="spent"):
         score_by_judge(FREE_FORM, "2", Scripted(BudgetError("spent")))
-
-
-def test_without_a_judge_the_task_that_needs_none_is_named() -> None:
-    with pytest.raises(UserError, match="no judge is configured; configure one, or run the task mixeval_hard_rules"):
-        required_judge(None)
