@@ -14,15 +14,16 @@ import psutil
 import pytest
 
 from bai_sweep.records import UserError
+from bai_sweep.scoring._companion import Companion
 from bai_sweep.scoring.mathematics import _process, _worker, equivalent
-from bai_sweep.scoring.mathematics._process import MEMORY, Comparer
+from bai_sweep.scoring.mathematics._process import MEMORY, companion, same
 
 
 @pytest.fixture
-def comparer() -> Iterator[Comparer]:
-    comparer = Comparer()
-    yield comparer
-    comparer.close()
+def comparer() -> Iterator[Companion]:
+    process = companion()
+    yield process
+    process.close()
 
 
 HOSTILE = [r"9^{9^{9^9}}", "99999999!", r"(x+y+z)^{500}", r"\sum_{i=1}^{10^9} i^i"]
@@ -40,37 +41,37 @@ def test_an_expression_without_end_is_not_equal_and_the_next_is_compared(
     assert equivalent(r"\sqrt{12}", r"2\sqrt{3}")
 
 
-def test_memory_and_files_are_limited(comparer: Comparer) -> None:
-    assert comparer.same("x+x", "2x", 5.0) is True
+def test_memory_and_files_are_limited(comparer: Companion) -> None:
+    assert same(comparer, "x+x", "2x", 5.0) is True
     process = psutil.Process(comparer.pid)
     assert process.rlimit(psutil.RLIMIT_AS) == (MEMORY, MEMORY)
     assert process.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
     assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0)
 
 
-def test_one_that_has_used_much_memory_is_replaced(comparer: Comparer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_has_used_much_memory_is_replaced(comparer: Companion, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_process, "ENOUGH", 2**20)
     pids = set()
     for number in range(3):
-        assert comparer.same("x+x", f"{number}x", 5.0) is (number == 2)
+        assert same(comparer, "x+x", f"{number}x", 5.0) is (number == 2)
         pids.add(comparer.pid)
     assert len(pids) == 3
 
 
-def test_a_process_that_was_killed_is_replaced(comparer: Comparer) -> None:
-    assert comparer.same("x+x", "2x", 5.0) is True
+def test_a_process_that_was_killed_is_replaced(comparer: Companion) -> None:
+    assert same(comparer, "x+x", "2x", 5.0) is True
     first = comparer.pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    assert comparer.same("x+x", "3x", 5.0) is False
+    assert same(comparer, "x+x", "3x", 5.0) is False
     assert comparer.pid not in (None, first)
     comparer.close()
     assert comparer.pid is None
 
 
-def test_threads_share_it(comparer: Comparer) -> None:
+def test_threads_share_it(comparer: Companion) -> None:
     def ask(number: int) -> bool | None:
-        return comparer.same(f"{number}x+x", f"{number + number % 2}x", 5.0)
+        return same(comparer, f"{number}x+x", f"{number + number % 2}x", 5.0)
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(16))) == [number % 2 == 1 for number in range(16)]
@@ -80,10 +81,10 @@ SCRIPT = """
 import os, sys, time
 from bai_sweep.scoring.mathematics import _process
 assert _process.same_value("x+x", "2x", 5.0)
-print(_process._comparer(os.getpid()).pid, flush=True)
+print(_process._companion(os.getpid()).pid, flush=True)
 if not (child := os.fork()):
     assert _process.same_value("x+x", "2x", 5.0)
-    print(_process._comparer(os.getpid()).pid, flush=True)
+    print(_process._companion(os.getpid()).pid, flush=True)
     sys.exit()
 os.waitpid(child, 0)
 print("done", flush=True)
@@ -118,13 +119,13 @@ def test_none_outlives_its_owner_and_a_fork_has_its_own(ending: str, tmp_path: P
 
 
 def test_a_process_that_cannot_start_is_named(
-    comparer: Comparer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    comparer: Companion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("raise SystemExit(7)")
     monkeypatch.setattr(_process, "_PROGRAM", broken)
     with pytest.raises(UserError, match=r"status 7 before it was ready; `.*broken\.py"):
-        comparer.same("x+x", "2x", 5.0)
+        same(comparer, "x+x", "2x", 5.0)
 
 
 REFUSED = [
