@@ -72,7 +72,7 @@ def test_older_arenahard_files_read_as_the_newer(tmp_path: Path) -> None:
 def test_a_row_of_no_known_form_is_named(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "arenahard/v0.1/question.jsonl", [{"uid": "q0", "turns": [{"text": "Hi"}]}])
     with pytest.raises(UserError, match=rf"{path}, line 1: the row is in no known form \(KeyError\('content'\)\)"):
-        load("arenahard_v0.1", tmp_path)
+        load("arenahard_v0.1", tmp_path)["question"]
 
 
 @pytest.mark.parametrize("benchmark", SPECS)
@@ -81,3 +81,18 @@ def test_normalising_twice_is_normalising_once(benchmark: str) -> None:
     row = {"ID": 1, "Answer": 2, "level": "Level 1", "type": "x", "livebench_removal_date": None, "question_id": "q"}
     once = normalise(json.loads(json.dumps(row)))
     assert normalise(once) == once
+
+
+def test_a_file_is_read_when_its_rows_are_asked_for(tmp_path: Path) -> None:
+    """Each of LiveBench's tasks needs one file: another that is broken does not stop it."""
+    write_lines(tmp_path / "livebench/math/olympiad/question.jsonl", livebench("math", "olympiad", 3))
+    broken = tmp_path / "livebench/math/math_comp/question.jsonl"
+    broken.parent.mkdir(parents=True)
+    broken.write_text('{"cut')
+    tables = load("livebench", tmp_path)
+    assert set(tables) == {"math/math_comp", "math/olympiad"}
+    assert "math/math_comp" in tables
+    assert "math/AMPS_Hard" not in tables
+    assert len(tables["math/olympiad"]) == 3
+    with pytest.raises(UserError, match=r"math_comp/question\.jsonl"):
+        tables["math/math_comp"]
