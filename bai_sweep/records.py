@@ -16,7 +16,11 @@ from typing import Any, Literal
 Level = Literal["none", "suspected", "certain"]
 
 
-class UserError(Exception):
+class PermanentError(Exception):
+    """What would come again if the same trial were run again."""
+
+
+class UserError(PermanentError):
     """Bad input, said in one message: the rule, the value, the fix. Shown without a traceback."""
 
 
@@ -157,6 +161,7 @@ class TrialResult:
     report: EvalReport
     seconds: Mapping[str, float]  # wall time by stage: merge, ppo, evaluation
     run_id: str | None = None  # MLflow's
+    pruned: str | None = None  # why the trial was ended early; then what it was not asked for any more is not there
 
     @property
     def label(self) -> str:

@@ -1,7 +1,7 @@
 """What a running trial and whoever runs it say to each other; this module imports only records.
 
 A trial reports what it measures as soon as it is measured. The monitor's answer is an exception: a study's worker
-ends the trial (`TrialPruned`), or its user asks it to stop at this safe point and to keep what it has (`StopRequested`).
+ends the trial (`TrialPruned`), or its user asks it to stop at this safe point, keeping what it has (`StopRequested`).
 """
 
 from __future__ import annotations

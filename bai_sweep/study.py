@@ -31,6 +31,14 @@ class StudyHandle:
     command: str
     parent_run_id: str | None
 
+    @property
+    def worker_overrides(self) -> tuple[str, ...]:
+        """Where a worker on another machine reports: by absolute paths, as its working directory is another."""
+        tracking = self.config.tracking
+        if tracking.kind == "none":
+            return ()
+        return tuple(f"tracking.{key}='{getattr(tracking, key)}'" for key in ("uri", "artifacts", "experiment"))
+
     def display(self) -> AbstractContextManager[Any]:
         """The live display, which reads the trials' progress files."""
         from bai_sweep.progress import StudyDisplay

@@ -8,13 +8,14 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bai_sweep.config import GroupSettings, NoRL, PPOSettings, TrialConfig
+from bai_sweep.config import EvaluationConfig, GroupSettings, NoRL, PPOSettings, TrialConfig
 from bai_sweep.devices import device_of
 from bai_sweep.records import EvalReport, StepTelemetry, TrialResult, UserError
+from bai_sweep.signals import Monitor, TrialPruned
 
 if TYPE_CHECKING:
     from bai_sweep.merging import InitialActor
@@ -25,7 +26,14 @@ log = logging.getLogger(__name__)
 
 
 def run_trial(
-    config: TrialConfig, *, number: int, params: Mapping[str, Any], folder: Path, parent_run_id: str | None = None
+    config: TrialConfig,
+    *,
+    number: int,
+    params: Mapping[str, Any],
+    folder: Path,
+    parent_run_id: str | None = None,
+    monitor: Monitor | None = None,
+    screen: int | None = None,
 ) -> TrialResult:
     """Runs one trial and keeps everything about it; a trial whose result stands in its folder is only loaded.
 
@@ -38,8 +46,11 @@ def run_trial(
         params: the swept parameters under their config names, for tables.
         folder: the trial's own; telemetry goes to its journal.jsonl as it comes, the result to result.json.
         parent_run_id: the study's MLflow run.
+        monitor: hears of each step and may end the trial; a trial that it prunes has a result that says so.
+        screen: items of each benchmark in a cheap evaluation, which the monitor hears before the full one is run.
 
     Raises:
+        StopRequested: the monitor asked for it; PPO's state stands in a checkpoint.
         UserError: an input that only shows when it is used (a reward function, a dataset, a checkpoint).
     """
     from bai_sweep.progress import ProgressFile
@@ -57,7 +68,7 @@ def run_trial(
     tracker = open_tracker(config.tracking)
     try:
         with tracker.trial(number, name, parent_run_id, config=config, folder=folder) as run:
-            result = _stages(config, number, params, folder=folder, run=run, progress=progress)
+            result = _Stages(config, number, params, folder, run, progress, monitor, screen).run()
             _report(result, run)
             result.save(folder)
             _forget_checkpoints(folder)
@@ -86,102 +97,124 @@ def check_inputs(config: TrialConfig) -> None:
         ppo.check(config.rl, config.reward, device)
 
 
-def _stages(
-    config: TrialConfig,
-    number: int,
-    params: Mapping[str, Any],
-    *,
-    folder: Path,
-    run: TrialRun,
-    progress: ProgressFile,
-) -> TrialResult:
-    from bai_sweep import merging, stability
+@dataclass
+class _Stages:
+    """The stages of one trial, and what they have given so far."""
 
-    quiet_libraries()
-    seed_everything(config.seed)
-    device = device_of(config.device)
-    seconds: dict[str, float] = {}
-
-    with _timed(seconds, "merge"):
-        progress.stage("merge", None)
-        initial = merging.initialise(config.model, config.actor)
-        if config.save_merge:
-            _save(initial, folder / "merge", trained=None)
-        initial.model.to(device)  # type: ignore[arg-type]  # transformers wraps `to` in a decorator that loses its type
-
+    config: TrialConfig
+    number: int
+    params: Mapping[str, Any]
+    folder: Path
+    run_: TrialRun
+    progress: ProgressFile
+    monitor: Monitor | None
+    screen: int | None
     telemetry: tuple[StepTelemetry, ...] = ()
-    if not isinstance(config.rl, NoRL):
-        with _timed(seconds, "ppo"):
-            telemetry = _train(config, config.rl, initial, folder=folder, run=run, progress=progress)
-        if config.save_actor:
-            _save(initial, folder / "actor", trained=f"{config.rl.name}, {config.rl.steps} steps")
+    report: EvalReport = field(default_factory=EvalReport)
+    seconds: dict[str, float] = field(default_factory=dict)
+    pruned: str | None = None
 
-    with _timed(seconds, "evaluation"):
-        progress.stage("evaluation", None)
-        report = _evaluate(config, initial, folder=folder, run=run, progress=progress)
-    return TrialResult(
-        number=number,
-        params=dict(params),
-        seed=config.seed,
-        recipe=initial.recipe,
-        telemetry=telemetry,
-        diagnosis=stability.diagnose(telemetry, config.stability),
-        report=report,
-        seconds=seconds,
-        run_id=run.run_id,
-    )
+    def run(self) -> TrialResult:
+        """All of them, or as many as the monitor wants."""
+        from bai_sweep import merging, stability
 
+        config = self.config
+        quiet_libraries()
+        seed_everything(config.seed)
+        with self._timed("merge"):
+            initial = merging.initialise(config.model, config.actor)
+            if config.save_merge:
+                _save(initial, self.folder / "merge", trained=None)
+            # transformers wraps `to` in a decorator that loses its type
+            initial.model.to(device_of(config.device))  # type: ignore[arg-type]
+        try:
+            self._train_and_evaluate(initial)
+        except TrialPruned as ended:
+            self.pruned = str(ended)
+            log.info("pruned: %s", self.pruned)
+        return TrialResult(
+            number=self.number,
+            params=dict(self.params),
+            seed=config.seed,
+            recipe=initial.recipe,
+            telemetry=self.telemetry,
+            diagnosis=stability.diagnose(self.telemetry, config.stability),
+            report=self.report,
+            seconds=self.seconds,
+            run_id=self.run_.run_id,
+            pruned=self.pruned,
+        )
 
-def _train(
-    config: TrialConfig,
-    rl: PPOSettings | GroupSettings,
-    initial: InitialActor,
-    *,
-    folder: Path,
-    run: TrialRun,
-    progress: ProgressFile,
-) -> tuple[StepTelemetry, ...]:
-    from bai_sweep import ppo
+    def _train_and_evaluate(self, initial: InitialActor) -> None:
+        rl = self.config.rl
+        if not isinstance(rl, NoRL):
+            with self._timed("ppo", rl.steps):
+                self._train(rl, initial)
+            if self.config.save_actor:
+                _save(initial, self.folder / "actor", trained=f"{rl.name}, {rl.steps} steps")
+        with self._timed("evaluation"):
+            if self.screen is not None and self.monitor is not None:
+                cheap = self.config.evaluation.model_copy(update={"subset": self.screen})
+                self.report = self._evaluate(initial, cheap)
+                self.monitor.screened(self.report)
+            self.report = self._evaluate(initial, self.config.evaluation)
 
-    def on_step(step: StepTelemetry) -> None:
-        run.log_metrics(step.metrics, step.step)
-        progress.advance(step.step, _note(step))
+    def _train(self, rl: PPOSettings | GroupSettings, initial: InitialActor) -> None:
+        from bai_sweep import ppo
 
-    progress.stage("ppo", rl.steps)
-    return ppo.train(
-        initial.model,
-        initial.tokenizer,
-        rl,
-        config.reward,
-        seed=config.seed,
-        device=initial.model.device,
-        on_step=on_step,
-        folder=folder,
-        probes=config.model.sft if isinstance(rl, PPOSettings) and rl.kl_to_sft else None,
-    )
+        def on_step(step: StepTelemetry) -> None:
+            self.telemetry = (*self.telemetry, step)
+            self.run_.log_metrics(step.metrics, step.step)
+            self.progress.advance(step.step, _note(step))
+            if self.monitor is not None:
+                self.monitor.step(self.telemetry)
 
-
-def _evaluate(
-    config: TrialConfig, initial: InitialActor, *, folder: Path, run: TrialRun, progress: ProgressFile
-) -> EvalReport:
-    from bai_sweep import evaluation, judging
-
-    judge = judging.open_judge(config.judge, cache_dir=Path(config.evaluation.cache_dir).expanduser() / "judge")
-    try:
-        return evaluation.evaluate(
+        ppo.train(
             initial.model,
             initial.tokenizer,
-            config.evaluation,
+            rl,
+            self.config.reward,
+            seed=self.config.seed,
             device=initial.model.device,
-            on_progress=lambda done, total: progress.advance(done, total=total),
-            judge=judge,
-            samples_dir=folder / "samples",
+            on_step=on_step,
+            folder=self.folder,
+            probes=self.config.model.sft if isinstance(rl, PPOSettings) and rl.kl_to_sft else None,
         )
-    except judging.BudgetError as error:
-        raise UserError(f"{error}; with resume=true the trial goes on from there") from error
-    finally:
-        if judge is not None:
-            run.log_metrics({f"judge/{name}": float(value) for name, value in asdict(judge.spent()).items()})
+
+    def _evaluate(self, initial: InitialActor, settings: EvaluationConfig) -> EvalReport:
+        from bai_sweep import evaluation, judging
+
+        def on_progress(done: int, total: int | None) -> None:
+            self.progress.advance(done, total=total)
+            if self.monitor is not None:
+                self.monitor.safe_point()
+
+        judge = judging.open_judge(self.config.judge, cache_dir=Path(settings.cache_dir).expanduser() / "judge")
+        try:
+            return evaluation.evaluate(
+                initial.model,
+                initial.tokenizer,
+                settings,
+                device=initial.model.device,
+                on_progress=on_progress,
+                judge=judge,
+                samples_dir=self.folder / "samples",
+            )
+        except judging.BudgetError as error:
+            raise UserError(f"{error}; with resume=true the trial goes on from there") from error
+        finally:
+            if judge is not None:
+                spent = asdict(judge.spent())
+                self.run_.log_metrics({f"judge/{name}": float(value) for name, value in spent.items()})
+
+    @contextmanager
+    def _timed(self, stage: str, total: int | None = None) -> Iterator[None]:
+        self.progress.stage(stage, total)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = time.perf_counter() - start
 
 
 def _forget_checkpoints(folder: Path) -> None:
@@ -222,7 +255,9 @@ def quiet_libraries() -> None:
 
 def _report(result: TrialResult, run: TrialRun) -> None:
     run.log_metrics(result.metrics())
-    tags = {f"verdict.{v.detector}": v.level for v in result.diagnosis.verdicts}
+    tags: dict[str, str] = {f"verdict.{v.detector}": v.level for v in result.diagnosis.verdicts}
+    if result.pruned is not None:
+        tags["pruned"] = result.pruned
     run.set_tags({**tags, "verdict": result.diagnosis.summary(), "recipe": result.recipe.formula()})
     scores = [{"benchmark": s.benchmark, "score": s.value, "stderr": s.stderr, "n": s.n} for s in result.report.scores]
     verdicts = [asdict(verdict) for verdict in result.diagnosis.verdicts]
@@ -246,10 +281,3 @@ def _note(step: StepTelemetry) -> str:
     metrics = step.metrics
     kl = f"  KL {metrics['objective/kl']:.2f}" if "objective/kl" in metrics else ""
     return f"reward {metrics['objective/scores']:+.2f}  length {metrics['completions/mean_length']:.0f}{kl}"
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = time.perf_counter() - start

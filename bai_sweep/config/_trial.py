@@ -25,7 +25,9 @@ class TrialConfig(Section):
     alpha: Ratio
     weights: Weights
     seed: Seed
+    seeds: Count
     resume: bool
+    force: bool
     workers: Count
     threads: Count | None
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]

@@ -5,5 +5,6 @@ Reading files only, the display is the same for a trial in this process, in a wo
 
 from bai_sweep.progress._display import StudyDisplay, TrialDisplay
 from bai_sweep.progress._file import Progress, ProgressFile, read_progress
+from bai_sweep.progress._table import clock
 
-__all__ = ["Progress", "ProgressFile", "StudyDisplay", "TrialDisplay", "read_progress"]
+__all__ = ["Progress", "ProgressFile", "StudyDisplay", "TrialDisplay", "clock", "read_progress"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,10 @@ class StudyHandle(Protocol):
 
     @property
     def parent_run_id(self) -> str | None: ...
+    @property
+    def worker_overrides(self) -> Sequence[str]:
+        """What a worker on another machine needs on its command line besides the study's own, without secrets."""
+
     def display(self) -> AbstractContextManager[Any]: ...
     def interrupted(self) -> None: ...
 
@@ -51,6 +55,7 @@ class _Unrecorded:
     """`study_functions: null`: Optuna's storage and the trials' folders are all there is."""
 
     parent_run_id: str | None = None
+    worker_overrides: tuple[str, ...] = ()
 
     def display(self) -> AbstractContextManager[Any]:
         return nullcontext()

@@ -14,7 +14,10 @@ from hydra.core.utils import configure_log, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from bai_sweep.records import PermanentError
+from bai_sweep.search._compose import Composer
 from bai_sweep.search._context import RunningTrial, running
+from bai_sweep.search._written import save_composed
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +45,21 @@ def _set_number(config: DictConfig, number: int) -> None:
         config.hydra.job.num = number
 
 
+@dataclass(frozen=True)
+class Job:
+    """The application's main function, and Hydra's loader and callbacks."""
+
+    task: TaskFunction
+    context: HydraContext
+
+
 @dataclass
 class _Recorded:
     """The user's task with its error kept: Hydra's JobReturn prints to stderr when it is asked for one."""
 
     task: TaskFunction
     trial: RunningTrial
-    faults: list[tuple[str, str]] = field(default_factory=list)
+    faults: list[TrialFailedError] = field(default_factory=list)
 
     def __call__(self, config: Any) -> Any:
         try:
@@ -56,21 +67,24 @@ class _Recorded:
                 return self.task(config)
         except (Exception, SystemExit) as error:  # a library's sys.exit is a trial's failure, not the study's end
             _log.exception("trial %d failed", self.trial.number)
-            self.faults.append((f"{type(error).__name__}: {error}", traceback.format_exc()))
+            reason = f"{type(error).__name__}: {error}"
+            permanent = isinstance(error, PermanentError)
+            self.faults.append(TrialFailedError(reason, traceback.format_exc(), permanent))
             raise RuntimeError("the trial failed") from error
 
 
 class TrialFailedError(Exception):
-    """The task raised: `reason` in one line, `trace` whole."""
+    """The task raised: `reason` in one line, `trace` whole; `permanent` if it would raise again."""
 
-    def __init__(self, reason: str, trace: str) -> None:
+    def __init__(self, reason: str, trace: str, permanent: bool) -> None:
         super().__init__(reason)
         self.reason = reason
         self.trace = trace
+        self.permanent = permanent
 
 
 def run_trial_job(
-    trial: RunningTrial, overrides: Sequence[str], *, config: DictConfig, context: HydraContext, task: TaskFunction
+    trial: RunningTrial, overrides: Sequence[str], *, config: DictConfig, composer: Composer, job: Job
 ) -> Any:
     """Composes, runs and logs one trial; callbacks (`on_job_start`, `on_job_end`) are called as by Hydra's launchers.
 
@@ -78,8 +92,8 @@ def run_trial_job(
         trial: what the task will find in `current_trial`.
         overrides: the trial's, as on the command line.
         config: the study's configuration.
-        context: Hydra's, with loader and callbacks.
-        task: the application's main function.
+        composer: of the study's configurations.
+        job: the application's main function, with Hydra's context.
 
     Returns:
         what the task returned.
@@ -87,12 +101,17 @@ def run_trial_job(
     Raises:
         TrialFailedError: the task raised.
     """
-    composed = context.config_loader.load_sweep_config(config, list(overrides))
+    composed = composer.compose(overrides)
     _set_number(composed, trial.number)
-    recorded = _Recorded(task, trial)
+    subdir = composed.hydra.output_subdir
+    if subdir is not None:
+        composed.hydra.runtime.output_dir = str(trial.folder)
+        save_composed(composed, trial.folder / str(subdir))
+        composed.hydra.output_subdir = None  # Hydra would write the same, ten times as slowly
+    recorded = _Recorded(job.task, trial)
     try:
-        job = run_job(
-            hydra_context=context,
+        returned = run_job(
+            hydra_context=job.context,
             task_function=recorded,
             config=composed,
             job_dir_key="hydra.sweep.dir",
@@ -101,5 +120,5 @@ def run_trial_job(
     finally:
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     if recorded.faults:
-        raise TrialFailedError(*recorded.faults[0])
-    return job.return_value
+        raise recorded.faults[0]
+    return returned.return_value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hydra._internal.callbacks import Callbacks
@@ -12,12 +13,20 @@ from omegaconf import DictConfig
 from bai_sweep import merging
 from bai_sweep.search._lease import machine
 from bai_sweep.search._queue import TrialQueue
+from bai_sweep.search._stopping import say_stopping, stop_is_asked, stoppable
 from bai_sweep.search._supervisor import supervise
 from bai_sweep.search._threads import limit_threads, threads_per_worker
-from bai_sweep.search._worker import WorkerJob, terminated_as_interrupted, work
+from bai_sweep.search._worker import WorkerJob, work
 
 
-def run_workers(job: WorkerJob, queue: TrialQueue, *, workers: int, threads: int | None) -> None:
+def uses_launcher(config: DictConfig) -> bool:
+    """Whether the user has chosen one of Hydra's launchers; its workers may be on other machines."""
+    return not str(config.hydra.launcher._target_).endswith(".BasicLauncher")
+
+
+def run_workers(
+    job: WorkerJob, queue: TrialQueue, *, workers: int, threads: int | None, gpus: Sequence[str] = ()
+) -> bool:
     """Runs the study's trials; returns when no worker is left.
 
     Args:
@@ -25,19 +34,25 @@ def run_workers(job: WorkerJob, queue: TrialQueue, *, workers: int, threads: int
         queue: the study's queue as this process sees it.
         workers: how many.
         threads: CPU threads for each; None for an even share of this machine's cores.
+        gpus: the devices of each local worker process, where there are several.
+
+    Returns:
+        whether the user has asked to stop; then the running trials went back to the queue.
 
     Raises:
-        KeyboardInterrupt: after the running trials were given back to the queue.
+        KeyboardInterrupt: the user has asked twice.
     """
     try:
-        if not str(job.config.hydra.launcher._target_).endswith(".BasicLauncher"):
+        if uses_launcher(job.config):
             _launch(job, workers, threads)
-        elif workers == 1:
+            return False
+        if workers == 1:
             limit_threads(threads_per_worker(threads, 1))
-            with terminated_as_interrupted():
+            with stoppable(say_stopping):
                 work(job)
         else:
-            supervise(job, queue, workers=workers, threads=threads_per_worker(threads, workers))
+            supervise(job, queue, workers=workers, threads=threads_per_worker(threads, workers), gpus=gpus)
+        return stop_is_asked()
     finally:
         merging.release()  # shared memory, also of workers that were killed
 
@@ -55,7 +70,7 @@ class _LaunchedWorker:
         # On another machine the launcher's own allocation decides, unless the user did.
         if self.threads is not None or machine() == self.home:
             limit_threads(threads_per_worker(self.threads, self.workers))
-        with terminated_as_interrupted():
+        with stoppable():
             work(self.job)
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import optuna
 import psutil
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
@@ -25,6 +24,7 @@ from optuna.trial import FrozenTrial
 
 LEASE = "lease"
 OWNER = "owner"
+_TICK = 2.0  # seconds
 
 _log = logging.getLogger(__name__)
 
@@ -58,12 +58,22 @@ def is_proven_dead(owner: dict[str, Any]) -> bool:
 
 
 class Lease:
-    """Holds a trial while the body runs: writes the owner, then beats from a thread of its own."""
+    """Holds a trial while the body runs: writes the owner, then beats from a thread of its own.
 
-    def __init__(self, storage: BaseStorage, trial_id: int, seconds: float) -> None:
+    Args:
+        storage: the study's.
+        trial_id: Optuna's.
+        seconds: after which others take this worker for dead; it beats three times as often.
+        on_tick: called every other second, from the thread.
+    """
+
+    def __init__(
+        self, storage: BaseStorage, trial_id: int, seconds: float, on_tick: Callable[[], object] = lambda: None
+    ) -> None:
         self._storage = storage
         self._trial_id = trial_id
         self._interval = seconds / 3
+        self._on_tick = on_tick
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
 
@@ -79,15 +89,19 @@ class Lease:
         self._thread.join()
 
     def _beat(self) -> None:
+        due = time.monotonic()
         while True:
             try:
-                self._storage.set_trial_user_attr(self._trial_id, LEASE, time.time())
+                if time.monotonic() >= due:
+                    self._storage.set_trial_user_attr(self._trial_id, LEASE, time.time())
+                    due = time.monotonic() + self._interval
+                self._on_tick()
             except UpdateFinishedTrialError:
                 _log.warning("others took this worker for dead; what its trial gives will be dropped")
                 return
             except Exception:  # noqa: BLE001 - a storage that is away comes back
-                _log.exception("the lease could not be renewed; trying again in %.0f s", self._interval)
-            if self._ended.wait(self._interval):
+                _log.exception("the lease could not be renewed; trying again")
+            if self._ended.wait(min(_TICK, self._interval)):
                 return
 
 
@@ -112,8 +126,3 @@ class Watch:
         if now - since > self._lease_seconds:
             return f"its worker has been silent for {now - since:.0f} s"
         return None
-
-
-def running_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials some worker holds."""
-    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))

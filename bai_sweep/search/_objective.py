@@ -1,4 +1,4 @@
-"""Whether a study's objective is a metric that its trials can have; a misspelt one would show after the last trial."""
+"""Whether a study's objectives and constraints are metrics of its trials: a misspelt one would show at the end."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ def metric_names(config: TrialConfig) -> tuple[str, ...]:
     )
 
 
-def check_objective(settings: SearchSettings, configs: Sequence[TrialConfig]) -> None:
-    """Checks the objective against the points of the search space.
+def check_metrics(settings: SearchSettings, configs: Sequence[TrialConfig]) -> None:
+    """Checks objectives and constraints against the points of the search space.
 
-    A point of a grid may be without it; a sampler learns from it, so there every point has it.
+    A point of a grid may be without one; a sampler learns from them, so there every point has them.
 
     Raises:
-        UserError: no point, or with a sampler not every point, can have it.
+        UserError: no point, or with a sampler not every point, can have one.
     """
-    objective = settings.objective
     known = dict.fromkeys(name for config in configs for name in metric_names(config))
-    if objective not in known:
-        raise UserError(
-            f"hydra.sweeper.objective is a metric of the trials; got {objective!r}; give one of {', '.join(known)}"
-        )
-    faults = [] if settings.is_grid else [_why_undefined(objective, config) for config in configs]
-    if why := next((fault for fault in faults if fault), None):
-        raise UserError(
-            f"a sampler needs an objective that every trial has; hydra.sweeper.objective={objective}, but {why}"
-        )
+    named = [("objective", name) for name in settings.objective] + [("constraints", c.metric) for c in settings.limits]
+    for setting, metric in named:
+        if metric not in known:
+            raise UserError(
+                f"hydra.sweeper.{setting} names metrics of the trials; got {metric!r}; give one of {', '.join(known)}"
+            )
+        faults = [] if settings.is_grid else [_why_undefined(metric, config) for config in configs]
+        if why := next((fault for fault in faults if fault), None):
+            raise UserError(
+                f"a sampler needs metrics that every trial has; hydra.sweeper.{setting} names {metric}, but {why}"
+            )
 
 
 def _why_undefined(objective: str, config: TrialConfig) -> str | None:

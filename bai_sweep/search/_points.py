@@ -9,9 +9,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bai_sweep.config import TrialConfig, parse
 from bai_sweep.records import UserError
-from bai_sweep.search._space import Point, Space
+from bai_sweep.search._compose import Composer
+from bai_sweep.search._dimensions import Point
+from bai_sweep.search._space import Space
 
-# Composing one point takes about 0.1 s. Beyond this many combinations each key's values are checked one by one.
+# Hydra may take a tenth of a second for each. Beyond this many, each key's values are checked one by one.
 CHECKED_COMBINATIONS = 32
 _SHOWN = 10
 
@@ -25,11 +27,11 @@ def check_points(space: Space, config: DictConfig, loader: ConfigLoader) -> list
     Raises:
         UserError: the faults of every bad point, in one message.
     """
-    points = space.probes(CHECKED_COMBINATIONS)
+    points, composer = space.probes(CHECKED_COMBINATIONS), Composer(config, loader)
     good: list[TrialConfig] = []
     bad: dict[str, list[str]] = {}  # the points that have a fault, by the fault
     for point in points:
-        checked = _checked(space, point, config, loader)
+        checked = _checked(space, point, composer)
         if isinstance(checked, TrialConfig):
             good.append(checked)
             continue
@@ -48,13 +50,13 @@ def check_points(space: Space, config: DictConfig, loader: ConfigLoader) -> list
 
 
 def _named(space: Space, point: Point) -> str:
-    return " ".join(d.override(point[d.key]) for d in space.dimensions) or "the configuration"
+    return " ".join(d.override(point[d.key]) for d in space.dimensions if d.key in point) or "the configuration"
 
 
-def _checked(space: Space, point: Point, config: DictConfig, loader: ConfigLoader) -> TrialConfig | list[str]:
+def _checked(space: Space, point: Point, composer: Composer) -> TrialConfig | list[str]:
     """A point's configuration, or its faults."""
     try:
-        return parse(loader.load_sweep_config(config, space.overrides(point)))
+        return parse(composer.compose(space.overrides(point)))
     except UserError as error:
         lines = str(error).splitlines()
         return [line.strip().removeprefix("- ") for line in lines[1:]] or lines

@@ -1,118 +1,38 @@
-"""A search space: one dimension per swept key, each able to propose a value and to write it as an override."""
+"""A search space: its dimensions, when each of them counts, and what all trials have in common."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bai_sweep.search._dimensions import Dimension, Point, Scalar, Value
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
 
-Value = str | int | float | bool | None
-Point = dict[str, Value]
-
-
-class Dimension(Protocol):
-    """One swept key.
-
-    `key` is its config name, `text` what the user wrote, `choices` its finite values or None, and `probes` the
-    values to check before a study starts.
-    """
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def choices(self) -> tuple[Value, ...] | None: ...
-    @property
-    def probes(self) -> tuple[Value, ...]: ...
-    def suggest(self, trial: Trial) -> Value: ...
-    def override(self, value: Value) -> str: ...
-
 
 @dataclass(frozen=True)
-class Choices:
-    """Named alternatives without an order: numbers, words, options of a config group."""
+class Condition:
+    """`key` has one of `values` (as overrides write them)."""
 
     key: str
-    name: str  # the key as an override writes it, with its + and @package
-    text: str
-    choices: tuple[Value, ...]
-    elements: tuple[str, ...]  # each choice as an override writes it, quoted where it must be
-
-    @property
-    def probes(self) -> tuple[Value, ...]:
-        return self.choices
-
-    def suggest(self, trial: Trial) -> Value:
-        return trial.suggest_categorical(self.key, self.choices)
-
-    def override(self, value: Value) -> str:
-        return f"{self.name}={self.elements[self.choices.index(value)]}"
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Evenly spaced numbers, low to high; samplers know that they are ordered."""
-
-    key: str
-    name: str
-    text: str
-    choices: tuple[int, ...] | tuple[float, ...]  # in the order of the grid, which may descend
-    step: float
-
-    @property
-    def probes(self) -> tuple[Value, ...]:
-        return self.choices
-
-    def suggest(self, trial: Trial) -> Value:
-        low, high = min(self.choices), max(self.choices)
-        if isinstance(low, int) and isinstance(high, int):
-            return trial.suggest_int(self.key, low, high, step=int(self.step))
-        value = trial.suggest_float(self.key, low, high, step=self.step)
-        return min(self.choices, key=lambda choice: abs(choice - value))  # low + k*step is off by an ulp
-
-    def override(self, value: Value) -> str:
-        return f"{self.name}={value!r}"
-
-
-@dataclass(frozen=True)
-class Interval:
-    """All numbers from low to high, both included; `log` asks for a logarithmic scale."""
-
-    key: str
-    name: str
-    text: str
-    low: float
-    high: float
-    log: bool
-
-    @property
-    def choices(self) -> None:
-        return None
-
-    @property
-    def probes(self) -> tuple[Value, ...]:
-        return (self.low, self.high)
-
-    def suggest(self, trial: Trial) -> Value:
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return trial.suggest_int(self.key, self.low, self.high, log=self.log)
-        return trial.suggest_float(self.key, self.low, self.high, log=self.log)
-
-    def override(self, value: Value) -> str:
-        return f"{self.name}={value!r}"
+    values: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Space:
-    """The swept dimensions in the order of the grid, and the overrides every trial has."""
+    """The swept dimensions in the order of the grid, and the overrides every trial has.
+
+    A dimension with `conditions` is swept only where all of them hold; elsewhere it keeps its configured value and is
+    not in the point.
+    """
 
     dimensions: tuple[Dimension, ...]
     fixed: tuple[str, ...]
+    conditions: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
 
     @property
     def is_finite(self) -> bool:
@@ -120,26 +40,91 @@ class Space:
 
     def described(self) -> dict[str, str]:
         """Each swept key with what the user wrote."""
-        return {d.key: d.text for d in self.dimensions}
+        return {d.key: d.text + self._when(d.key) for d in self.dimensions}
 
     def grid(self) -> list[Point]:
         """Every point of a finite space; the last key varies fastest, as in Hydra's own sweeper."""
-        return list(self._points((d.choices or ()) for d in self.dimensions))
+        return self._distinct(self._points((d.choices or ()) for d in self.dimensions))
 
     def probes(self, limit: int) -> list[Point]:
         """The points to check before a study: all combinations, or one key at a time where these are too many."""
         values = [d.probes for d in self.dimensions]
         combinations = list(itertools.islice(self._points(values), limit + 1))
         if len(combinations) <= limit:
-            return combinations
+            return self._distinct(combinations)
         first = combinations[0]
-        singles = [first | {d.key: value} for d in self.dimensions for value in d.probes]
-        return list({tuple(point.items()): point for point in singles}.values())
+        return self._distinct(first | {d.key: value} for d in self.dimensions for value in d.probes)
+
+    def suggest(self, trial: Trial) -> Point:
+        """A point of the sampler's choice."""
+        point: Point = {}
+        for dimension in self._by_need():
+            if self._holds(dimension.key, point):
+                point[dimension.key] = dimension.suggest(trial)
+        return {d.key: point[d.key] for d in self.dimensions if d.key in point}
+
+    def encode(self, point: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Optuna's parameters of a point, or of the part of it that is known.
+
+        Raises:
+            ValueError: a key is not swept, or its value is outside.
+        """
+        known = {d.key: d for d in self.dimensions}
+        if strange := [key for key in point if key not in known]:
+            raise ValueError(f"{strange[0]} is not swept; swept are {', '.join(known) or 'no keys'}")
+        return {name: value for key in point for name, value in known[key].encode(point[key]).items()}
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """What Optuna draws from, by parameter."""
+        return {name: drawn for d in self.dimensions for name, drawn in d.distributions().items()}
 
     def overrides(self, point: Mapping[str, Any]) -> list[str]:
         """What a trial at `point` adds to the command line."""
-        return [*self.fixed, *(d.override(point[d.key]) for d in self.dimensions)]
+        return [*self.fixed, *(d.override(point[d.key]) for d in self.dimensions if d.key in point)]
 
     def _points(self, values: Iterable[tuple[Value, ...]]) -> Iterator[Point]:
         keys = [d.key for d in self.dimensions]
         return (dict(zip(keys, point, strict=True)) for point in itertools.product(*values))
+
+    def _distinct(self, points: Iterable[Point]) -> list[Point]:
+        """Without the keys that do not count, so that points which differ in these only are one."""
+        kept = (self._active(point) for point in points)
+        return list({repr(sorted(point.items())): point for point in kept}.values())
+
+    def _active(self, point: Point) -> Point:
+        active: Point = {}
+        for dimension in self._by_need():
+            if self._holds(dimension.key, active):
+                active[dimension.key] = point[dimension.key]
+        return {key: value for key, value in point.items() if key in active}
+
+    def _by_need(self) -> list[Dimension]:
+        """A dimension after those that decide whether it counts."""
+        done: dict[str, Dimension] = {}
+        while len(done) < len(self.dimensions):
+            for d in self.dimensions:
+                if d.key not in done and all(c.key in done for c in self.conditions.get(d.key, ())):
+                    done[d.key] = d
+        return list(done.values())
+
+    def _holds(self, key: str, point: Mapping[str, Any]) -> bool:
+        known = {d.key: d for d in self.dimensions}
+        return all(
+            c.key in point and _same(known[c.key].override(point[c.key]).partition("=")[2], c.values)
+            for c in self.conditions.get(key, ())
+        )
+
+    def _when(self, key: str) -> str:
+        conditions = " and ".join(f"{c.key}={','.join(c.values)}" for c in self.conditions.get(key, ()))
+        return f" if {conditions}" if conditions else ""
+
+
+def _same(written: str, values: tuple[str, ...]) -> bool:
+    return written in values or any(_as_number(written) == _as_number(v) is not None for v in values)
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -2,56 +2,79 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from bai_sweep.records import UserError
+from bai_sweep.search._journal import Journal
+from bai_sweep.search._patience import patient
 
 JOURNAL = "study.log"
-
-_log = logging.getLogger(__name__)
+_DRIVERS = {"postgresql": "postgresql", "mysql": "mysql"}  # dialects whose driver is an extra of ours
 
 
 @dataclass(frozen=True)
 class StorageAddress:
-    """`url` of a database, or None for the journal in `folder`; a worker in another process opens it anew."""
+    """`url` of a database, or None for the journal in `folder`; a worker in another process opens it anew.
+
+    Args:
+        folder: the study's.
+        url: of a database.
+        patience: seconds that an open storage may be locked or away.
+    """
 
     folder: Path
     url: str | None
+    patience: float = 0.0
 
     def open(self) -> BaseStorage:
         """Connects; a journal is created if there is none.
 
         Raises:
-            UserError: the journal cannot be read or written.
+            UserError: the storage cannot be read or written now.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        if self.url is not None:
-            return open_database(self.url)
-        return _open_journal((self.folder / JOURNAL).absolute())
+        storage = _open_journal((self.folder / JOURNAL).absolute()) if self.url is None else open_database(self.url)
+        return patient(storage, self.patience)
 
 
 def open_database(url: str) -> BaseStorage:
-    """Any database SQLAlchemy reaches; sqlite waits for a lock as long as it takes other workers to write."""
+    """Any database SQLAlchemy reaches; sqlite waits for a lock as long as it takes other workers to write.
+
+    Raises:
+        UserError: it cannot be reached, or its driver is not installed; without the password.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    return get_storage(RDBStorage(url, engine_kwargs=options))
-
-
-def _open_journal(path: Path) -> JournalStorage:
-    # A lock that works on NFS too; one whose holder was killed is broken after 30 s. It is a link to the journal, and
-    # Optuna waits without end for one that leads nowhere: hence the absolute path.
-    lock = JournalFileSymlinkLock(str(path))
     try:
-        if path.exists() and _whole(path) < path.stat().st_size:
-            _cut(path, lock)
-        return JournalStorage(JournalFileBackend(str(path), lock))
+        return get_storage(RDBStorage(url, engine_kwargs=options))
+    except (ImportError, NoSuchModuleError) as error:
+        dialect = url.partition(":")[0].partition("+")[0]
+        fix = f'pip install "bai-sweep[{_DRIVERS[dialect]}]"' if dialect in _DRIVERS else "install its driver"
+        raise UserError(f"the storage {shown(url)} needs a driver that is not installed ({error}); {fix}") from error
+    except (DBAPIError, ArgumentError, OSError) as error:
+        why = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        raise UserError(
+            f"the storage {shown(url)} cannot be reached: {why}; start it, or correct hydra.sweeper.storage"
+        ) from error
+
+
+def shown(url: str) -> str:
+    """A database's URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "whose URL cannot be parsed"
+
+
+def _open_journal(path: Path) -> BaseStorage:
+    try:
+        return JournalStorage(Journal(path))
     except OSError as error:
         raise UserError(f"cannot open {path}: {error.strerror}; make room for it and make it writable") from error
     except ValueError as error:  # Optuna's for a line that is not JSON
@@ -59,27 +82,3 @@ def _open_journal(path: Path) -> JournalStorage:
             f"{path} is damaged and cannot be read ({error}); put a copy in its place, or start a new study without "
             "resume=true"
         ) from error
-
-
-def _cut(path: Path, lock: JournalFileSymlinkLock) -> None:
-    """Drops the line that a killed process or a full disk has left unfinished; the next one would be glued to it."""
-    lock.acquire()
-    try:
-        size, whole = path.stat().st_size, _whole(path)  # again, as nobody writes now
-        if whole < size:
-            with path.open("r+b") as file:
-                file.truncate(whole)
-            _log.warning("%s: its last line was not whole, %d bytes were cut off", path, size - whole)
-    finally:
-        lock.release()
-
-
-def _whole(path: Path) -> int:
-    """Bytes of a journal up to the end of its last line, or of the one before where the last is not whole."""
-    data = path.read_bytes()
-    begin = data.rfind(b"\n", 0, len(data) - 1) + 1  # of the last line
-    try:
-        json.loads(data[begin:] or b"{}")
-    except ValueError:
-        return begin
-    return len(data) if data.endswith(b"\n") or not data else begin

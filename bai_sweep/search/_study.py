@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import optuna
 from hydra.core.singleton import Singleton
@@ -18,24 +20,26 @@ from bai_sweep.config import parse
 from bai_sweep.records import UserError
 from bai_sweep.search._definition import differences
 from bai_sweep.search._functions import load_study_functions
+from bai_sweep.search._gpus import gpus_of_workers
+from bai_sweep.search._grid import GRID, renumbered
+from bai_sweep.search._invitation import PARENT_RUN, invite
 from bai_sweep.search._job import study_folder
-from bai_sweep.search._launch import run_workers
+from bai_sweep.search._launch import run_workers, uses_launcher
 from bai_sweep.search._names import claim_name, newest_study
 from bai_sweep.search._plan import Plan
+from bai_sweep.search._prior import read_prior
 from bai_sweep.search._queue import TOTAL, Survey, TrialQueue
-from bai_sweep.search._sampler import make_sampler
-from bai_sweep.search._settings import SearchSettings
+from bai_sweep.search._sampler import make_pruner, make_sampler
+from bai_sweep.search._settings import Direction, SearchSettings
 from bai_sweep.search._space import Space
+from bai_sweep.search._state import OBJECTIVES, SEEDS
+from bai_sweep.search._stopping import terminated_as_interrupted
 from bai_sweep.search._storage import StorageAddress, open_database
-from bai_sweep.search._worker import (
-    WorkerJob,
-    forget_failures,
-    make_queue,
-    record_failures,
-    terminated_as_interrupted,
-)
+from bai_sweep.search._worker import WorkerJob, forget_failures, make_queue, record_failures
 
-_DEFINITION = "definition"
+DEFINITION = "definition"
+ASKED = "asked"  # n_trials of the last command; `add` makes the study owe more
+_NEVER_CHANGED = ("seeds", "hydra.sweeper.n_trials", "hydra.sweeper.objective", "hydra.sweeper.direction")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Study:
     config: DictConfig
     context: HydraContext
     task: TaskFunction
+    _stopped: list[str] = field(default_factory=list)
 
     @property
     def settings(self) -> SearchSettings:
@@ -61,13 +66,72 @@ class Study:
         """Names, fills, works off and concludes the study.
 
         Raises:
-            UserError: the sampler cannot be made, an input is not there, or the study cannot be resumed as asked or
-                its folder not be written.
+            UserError: sampler or pruner cannot be made, an input is not there, or the study cannot be resumed as asked
+                or its folder not be written.
             KeyboardInterrupt: the user stopped it; the running trials went back to the queue.
         """
         make_sampler(self.settings.sampler, 0)
+        make_pruner(self.settings.pruner)
         functions = load_study_functions(self.settings.study_functions)
-        functions.check_study(parse(self.config))
+        checked = parse(self.config)
+        functions.check_study(checked)
+        gpus = [] if uses_launcher(self.config) else gpus_of_workers(self.plan.configs, checked.workers)
+        prior = read_prior(self.settings, self.space, checked.tracking)
+        name, config, queue, resumed = self._opened()
+        for trial in () if resumed else prior:
+            queue.study.add_trial(trial)
+        handle = functions.open_study(
+            parse(config),
+            name=name,
+            folder=study_folder(config),
+            space=self.space.described(),
+            total=queue.study.user_attrs[TOTAL],
+            resume=resumed,
+        )
+        invite(queue.study, config, handle.parent_run_id, handle.worker_overrides)
+        job = self._worker_job(name, config, handle.parent_run_id)
+        concluded = False
+        try:
+            with terminated_as_interrupted():
+                with handle.display():
+                    stopped = run_workers(job, queue, workers=checked.workers, threads=checked.threads, gpus=gpus)
+                survey = queue.survey()
+                if survey.is_over:
+                    functions.conclude(handle, failures=survey.failures)
+                    concluded = True
+                elif stopped:
+                    raise KeyboardInterrupt
+                self._stopped.append(queue.stop_reason)
+                return survey
+        finally:
+            if not concluded:
+                handle.interrupted()
+
+    @property
+    def stop_reason(self) -> str:
+        """Why no further trial was to begin; empty if nothing stopped the study."""
+        return self._stopped[0] if self._stopped else ""
+
+    def join(self) -> Survey:
+        """Works for a study that runs elsewhere, until it owes nothing or stops, or this process is asked to stop.
+
+        Raises:
+            UserError: there is no such study, or it is another one.
+            KeyboardInterrupt: the user stopped this worker; its trial went back to the queue.
+        """
+        checked = parse(self.config)
+        address = self._address(self.config)
+        study = load(str(self.config.study), address.open())
+        self._check_same(study)
+        study_folder(self.config).mkdir(parents=True, exist_ok=True)
+        job = self._worker_job(study.study_name, self.config, study.user_attrs.get(PARENT_RUN))
+        queue = job.open_queue()
+        if run_workers(job, queue, workers=checked.workers, threads=checked.threads):
+            raise KeyboardInterrupt
+        return queue.survey()
+
+    def _opened(self) -> tuple[str, DictConfig, TrialQueue, bool]:
+        """The study's name, configuration and queue, and whether it goes on."""
         try:
             name, resumed = self._choose_name()
             config = self._config_of(name)
@@ -78,29 +142,7 @@ class Study:
             raise UserError(
                 f"cannot write {where}: {error.strerror}; make it writable or change results_dir"
             ) from error
-        checked = parse(config)
-        handle = functions.open_study(
-            checked,
-            name=name,
-            folder=study_folder(config),
-            space=self.space.described(),
-            total=queue.study.user_attrs[TOTAL],
-            resume=resumed,
-        )
-        job = self._worker_job(name, config, handle.parent_run_id)
-        concluded = False
-        try:
-            with terminated_as_interrupted():
-                with handle.display():
-                    run_workers(job, queue, workers=checked.workers, threads=checked.threads)
-                survey = queue.survey()
-                if survey.is_over:
-                    functions.conclude(handle, failures=survey.failures)
-                    concluded = True
-                return survey
-        finally:
-            if not concluded:
-                handle.interrupted()
+        return name, config, queue, resumed
 
     def _choose_name(self) -> tuple[str, bool]:
         """The study's name, and whether a study of that name goes on."""
@@ -124,48 +166,81 @@ class Study:
     def _folder_of(self, name: str) -> Path:
         return study_folder(self._config_of(name))
 
+    def _address(self, config: DictConfig) -> StorageAddress:
+        return StorageAddress(study_folder(config), self.settings.storage, self.settings.storage_patience)
+
     def _open_queue(self, name: str, config: DictConfig, resumed: bool) -> TrialQueue:
         settings = self.settings
-        folder = study_folder(config)
-        folder.mkdir(parents=True, exist_ok=True)  # a study in a database may have lost its folder
-        storage = StorageAddress(folder, settings.storage).open()
+        study_folder(config).mkdir(parents=True, exist_ok=True)  # a study in a database may have lost its folder
+        storage = self._address(config).open()
         study = _open_or_create(name, storage, settings.direction)
-        grid = self.space.grid() if settings.is_grid else None
-        total = len(grid) if grid is not None else settings.n_trials
-        assert total is not None, "without a number of trials there is a grid"
-        self._check_same(study, total)
-        queue = make_queue(study, storage, settings, config)
+        self._check_same(study)
+        grid, withdrawn = self._grid(study)
+        total = (len(grid) if settings.is_grid else self._budget(study)) * self.plan.seeds
+        if grid != study.user_attrs.get(GRID, []):
+            study.set_user_attr(GRID, grid)
+        queue = make_queue(study, storage, settings=settings, space=self.space, seeds=self.plan.seeds, config=config)
         record_failures(config, queue.recover())
         if resumed:
             forget_failures(config, queue.reopen())
-        queue.fill(total, grid)
+        queue.withdraw({p * self.plan.seeds + replicate for p in withdrawn for replicate in range(self.plan.seeds)})
+        queue.owe(total)
         return queue
 
-    def _check_same(self, study: optuna.Study, total: int) -> None:
-        """A study's definition is kept with it; only a sampler's budget may change, and only grow."""
+    def _grid(self, study: optuna.Study) -> tuple[list[dict[str, Any]], set[int]]:
+        """Optuna's parameters of a grid's points by index, and the indices of those that are not tried any more.
+
+        Points that a study has begun with keep their numbers when `force` has changed the grid.
+        """
+        if not self.settings.is_grid:
+            return [], set()
+        grid: list[dict[str, Any]] = [dict(self.space.encode(point)) for point in self.space.grid()]
+        return renumbered(study.user_attrs.get(GRID, grid), grid)
+
+    def _budget(self, study: optuna.Study) -> int:
+        """Points of a search: those asked for, or what `add` has made of them."""
+        asked, before = self.plan.points, study.user_attrs.get(ASKED, 0)
+        if asked < before:
+            raise UserError(f"n_trials may grow on resume, not shrink: {before} before, {asked} now")
+        if asked != before:
+            study.set_user_attr(ASKED, asked)
+        owed: int = study.user_attrs.get(TOTAL, 0) // self.plan.seeds
+        return max(asked, owed)
+
+    def _check_same(self, study: optuna.Study) -> None:
+        """A study's definition is kept with it; only a sampler's budget may change, and only grow; or by force."""
         asked = {
             **self.plan.common,
             **self.space.described(),
+            "seeds": self.plan.seeds,
             "hydra.sweeper.n_trials": "none, the full grid" if self.settings.is_grid else "a number",
-            "hydra.sweeper.objective": self.settings.objective,
-            "hydra.sweeper.direction": self.settings.direction,
+            "hydra.sweeper.objective": ", ".join(self.settings.objective),
+            "hydra.sweeper.direction": ", ".join(self.settings.direction),
+            "hydra.sweeper.constraints": self.settings.constraints,
         }
-        known = study.user_attrs.get(_DEFINITION)
+        known = study.user_attrs.get(DEFINITION)
         if known is None:
-            study.set_user_attr(_DEFINITION, asked)
+            study.set_user_attr(OBJECTIVES, list(self.settings.objective))
+            study.set_user_attr(SEEDS, self.plan.seeds)
+            study.set_user_attr(DEFINITION, asked)
             return
-        if changed := differences(known, asked):
-            fix = "resume with what it was, or start a new study without resume=true"
+        changed = differences(known, asked)
+        fixed = [line for line in changed if line.strip().partition(":")[0] in _NEVER_CHANGED]
+        if changed and (fixed or not self.config.force):
+            fix = "resume with what it was, add force=true to go on all the same, or start a new study"
+            if fixed:
+                fix = f"{', '.join(_NEVER_CHANGED)} stay what they were; start a new study without resume=true"
             raise UserError("\n".join([f"study {study.study_name} is another one:", *changed, fix]))
-        before = study.user_attrs.get(TOTAL, 0)
-        if total < before:
-            raise UserError(f"n_trials may grow on resume, not shrink: {before} before, {total} now")
+        if changed:
+            print("\n".join([f"study {study.study_name} goes on changed, by force:", *changed]), file=sys.stderr)
+            study.set_user_attr(DEFINITION, asked)
 
     def _worker_job(self, name: str, config: DictConfig, parent_run_id: str | None) -> WorkerJob:
         return WorkerJob(
             study=name,
-            address=StorageAddress(study_folder(config), self.settings.storage),
+            address=self._address(config),
             space=self.space,
+            seeds=self.plan.seeds,
             settings=self.settings,
             config=config,
             context=self.context,
@@ -176,10 +251,23 @@ class Study:
         )
 
 
-def _open_or_create(name: str, storage: BaseStorage, direction: Literal["maximize", "minimize"]) -> optuna.Study:
+def _open_or_create(name: str, storage: BaseStorage, directions: Sequence[Direction]) -> optuna.Study:
     # create_study(load_if_exists=True) writes to the journal even when it only loads.
     pruner = optuna.pruners.NopPruner()
     try:
         return optuna.load_study(study_name=name, storage=storage, pruner=pruner)
     except KeyError:
-        return optuna.create_study(study_name=name, storage=storage, direction=direction, pruner=pruner)
+        return optuna.create_study(study_name=name, storage=storage, directions=list(directions), pruner=pruner)
+
+
+def load(name: str, storage: BaseStorage) -> optuna.Study:
+    """A study that there is.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    try:
+        return optuna.load_study(study_name=name, storage=storage, pruner=optuna.pruners.NopPruner())
+    except KeyError:
+        known = ", ".join(sorted(study.study_name for study in storage.get_all_studies())) or "none at all"
+        raise UserError(f"no study {name} in this storage; there are {known}; give study=<name>") from None

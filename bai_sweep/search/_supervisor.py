@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -18,11 +18,13 @@ from pathlib import Path
 
 import cloudpickle
 
+from bai_sweep.search._gpus import GPU_VARIABLE
 from bai_sweep.search._queue import TrialQueue
+from bai_sweep.search._stopping import say_stopping, stop_is_asked, stoppable
 from bai_sweep.search._threads import THREAD_VARIABLES
-from bai_sweep.search._worker import WorkerJob, record_failures, terminated_as_interrupted, work
+from bai_sweep.search._worker import WorkerJob, record_failures, work
 
-STOP_SECONDS = 20.0  # for a worker to give its trial back before it is killed
+STOP_SECONDS = 20.0  # for a worker to give its trial back, once it has to stop at once, before it is killed
 _FRUITLESS_DEATHS = 3  # of a worker that never took a trial: then it cannot start at all
 
 _log = logging.getLogger(__name__)
@@ -35,29 +37,44 @@ class _Slot:
     fruitless: int = 0
 
 
-def supervise(job: WorkerJob, queue: TrialQueue, *, workers: int, threads: int) -> None:
+def supervise(job: WorkerJob, queue: TrialQueue, *, workers: int, threads: int, gpus: Sequence[str]) -> None:
     """Keeps `workers` processes at work until the study owes nothing; a dead one is replaced.
 
-    A trial that kills its worker is given up after `max_attempts`, so replacement comes to an end.
+    A trial that kills its worker is given up after `max_attempts`, so replacement comes to an end. The first Ctrl-C is
+    passed on, and each worker stops at its trial's next safe point; the second stops them at once.
+
+    Args:
+        job: what each worker gets.
+        queue: the study's as this process sees it.
+        workers: how many.
+        threads: CPU threads for each.
+        gpus: the devices that each worker may see, as CUDA_VISIBLE_DEVICES has them; empty: all see the same.
 
     Raises:
-        KeyboardInterrupt: after the workers were stopped and gave their trials back.
+        KeyboardInterrupt: the user has asked to stop twice; the workers were stopped and gave their trials back.
     """
     payload = cloudpickle.dumps(job)
     logs = job.address.folder / "workers"
     logs.mkdir(exist_ok=True)
 
     def start(index: int) -> SpawnProcess:
-        return _start(payload, threads, logs / f"{index}.log", f"worker-{index}")
+        environment = dict.fromkeys(THREAD_VARIABLES, str(threads))
+        environment |= {GPU_VARIABLE: gpus[index]} if gpus else {}
+        return _start(payload, environment, logs / f"{index}.log", f"worker-{index}")
 
     slots = [_Slot(index, start(index)) for index in range(workers)]
+
+    def pass_on() -> None:
+        say_stopping()
+        for slot in slots:
+            slot.process.terminate()
+
     try:
-        with terminated_as_interrupted():
+        with stoppable(pass_on):
             while slots:
                 wait([slot.process.sentinel for slot in slots], timeout=1.0)
-                ended = [slot for slot in slots if slot.process.exitcode is not None]
-                for slot in ended:
-                    if _is_replaced(slot, job, queue):
+                for slot in [slot for slot in slots if slot.process.exitcode is not None]:
+                    if not stop_is_asked() and _is_replaced(slot, job, queue):
                         slot.process = start(slot.index)
                     else:
                         slots.remove(slot)
@@ -82,18 +99,18 @@ def _is_replaced(slot: _Slot, job: WorkerJob, queue: TrialQueue) -> bool:
     return replaced
 
 
-def _start(payload: bytes, threads: int, log: Path, name: str) -> SpawnProcess:
+def _start(payload: bytes, environment: Mapping[str, str], log: Path, name: str) -> SpawnProcess:
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_child, args=(payload, log), name=name)
-    with _thread_environment(threads):  # torch and numpy read it when the child imports them
+    with _environment(environment):  # torch and numpy read it when the child imports them
         process.start()
     return process
 
 
 @contextmanager
-def _thread_environment(threads: int) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
@@ -117,13 +134,13 @@ def _stop(processes: list[SpawnProcess]) -> None:
 
 
 def _child(payload: bytes, log: Path) -> None:
-    # Ctrl-C reaches the whole process group; the supervisor alone acts on it, and passes it on as SIGTERM.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with log.open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-    with terminated_as_interrupted():
+    with stoppable():
+        # Ctrl-C reaches the whole process group; the supervisor alone acts on it, and passes it on as SIGTERM.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             work(cloudpickle.loads(payload))
         except KeyboardInterrupt:
@@ -135,6 +152,7 @@ def _end_with_parent() -> None:
     if parent is None:
         return
     parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(STOP_SECONDS)
+    for _ in range(2):  # at the next safe point, then at once
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(STOP_SECONDS)
     os._exit(1)

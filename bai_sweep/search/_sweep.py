@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bai_sweep.records import UserError
@@ -42,7 +42,8 @@ def run_study(
 
         from bai_sweep.search._study import Study  # Optuna, half a second
 
-        survey = Study(plan, config, hydra_context, task).run()
+        study = Study(plan, config, hydra_context, task)
+        survey = study.join() if plan.settings.join else study.run()
     except UserError as error:
         # Hydra would show a traceback and end with 1.
         print(error, file=sys.stderr)
@@ -50,19 +51,33 @@ def run_study(
     except KeyboardInterrupt:
         print("\nstopped; the same command with resume=true goes on", file=sys.stderr)
         sys.exit(130)
-    if complaint := _complaint(survey):
+    if plan.settings.join:
+        return  # how the study ends is said where it runs
+    if complaint := _complaint(survey, study.stop_reason):
         print(complaint, file=sys.stderr)
         # Hydra calls this after a sweep that returns; this one exits.
         hydra_context.callbacks.on_multirun_end(config=config, config_name=config.hydra.job.config_name)
         sys.exit(1)
 
 
-def _complaint(survey: Survey) -> str:
+def _complaint(survey: Survey, stopped: str) -> str:
     if survey.owed:
-        numbers = ", ".join(map(str, sorted(survey.owed)))
-        return f"unfinished: trials {numbers}; no worker is left; the same command with resume=true goes on"
+        why = f"the study was stopped: {stopped}" if stopped else "no worker is left"
+        failed = f"; {len(survey.failures)} failed" if survey.failures else ""
+        return f"unfinished: trials {ranges(survey.owed)}{failed}; {why}; the same command with resume=true goes on"
     if survey.failures:
         lines = [f"  {number}: {reason}" for number, reason in sorted(survey.failures.items())]
         total = len(survey.finished) + len(survey.failures)
         return "\n".join([f"{len(survey.failures)} of {total} trials failed (failure.txt in each folder):", *lines])
     return ""
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """`0, 3-7, 9`."""
+    spans: list[list[int]] = []
+    for number in sorted(numbers):
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1] = [spans[-1][0], number]
+        else:
+            spans.append([number])
+    return ", ".join("-".join(map(str, span)) for span in spans)

@@ -9,17 +9,13 @@ from __future__ import annotations
 import logging
 import math
 import os
-import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import optuna
@@ -27,18 +23,28 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from bai_sweep import merging
-from bai_sweep.search._context import RunningTrial
-from bai_sweep.search._job import TrialFailedError, has_result, run_trial_job, trial_folder
+from bai_sweep.config import parse
+from bai_sweep.search._compose import Composer
+from bai_sweep.search._context import RunningTrial, TrialOutcome
+from bai_sweep.search._grid import planned_points
+from bai_sweep.search._job import Job, TrialFailedError, has_result, run_trial_job, trial_folder
 from bai_sweep.search._lease import Lease
-from bai_sweep.search._queue import ATTEMPT, NUMBER, Failure, TrialQueue
-from bai_sweep.search._sampler import make_sampler
+from bai_sweep.search._monitor import TrialMonitor
+from bai_sweep.search._queue import ATTEMPT, POINT, Failure, QueueRules, TrialQueue
+from bai_sweep.search._sampler import make_pruner, make_sampler
 from bai_sweep.search._settings import SearchSettings
 from bai_sweep.search._space import Space
+from bai_sweep.search._stopping import stop_is_asked
 from bai_sweep.search._storage import StorageAddress
+from bai_sweep.search._view import NUMBER, PointView
+from bai_sweep.signals import StopRequested
+
+_FAR = 1e9  # a violation without end, as samplers compute with it
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +56,7 @@ class WorkerJob:
     study: str
     address: StorageAddress
     space: Space
+    seeds: int
     settings: SearchSettings
     config: DictConfig
     context: HydraContext
@@ -62,49 +69,82 @@ class WorkerJob:
         """Connects to the study."""
         storage = self.address.open()
         study = optuna.load_study(study_name=self.study, storage=storage, pruner=optuna.pruners.NopPruner())
-        return make_queue(study, storage, self.settings, self.config)
+        return make_queue(
+            study, storage, settings=self.settings, space=self.space, seeds=self.seeds, config=self.config
+        )
 
 
-def make_queue(study: optuna.Study, storage: BaseStorage, settings: SearchSettings, config: DictConfig) -> TrialQueue:
+def make_queue(
+    study: optuna.Study,
+    storage: BaseStorage,
+    *,
+    settings: SearchSettings,
+    space: Space,
+    seeds: int,
+    config: DictConfig,
+) -> TrialQueue:
     """The queue of a study with this configuration."""
-    return TrialQueue(
-        study,
-        storage,
+    rules = QueueRules(
+        seeds=seeds,
         max_attempts=settings.max_attempts,
+        retries=settings.retries,
+        max_failures=settings.max_failures,
         lease_seconds=settings.lease_seconds,
+        planned=planned_points(study, space, settings),
         has_result=partial(has_result, config),
     )
+    return TrialQueue(study, storage, rules)
 
 
 def work(job: WorkerJob) -> None:
-    """Runs trials until none is owed.
-
-    Raises:
-        KeyboardInterrupt: after the running trial was given back to the queue.
-    """
+    """Runs trials until none is owed, or until it is asked to stop."""
     if os.getpid() != job.home:
         setup_globals()
         Singleton.set_state(job.hydra_state)
-    queue = job.open_queue()
-    record_failures(job.config, queue.recover())
+    worker = _Worker(job)
+    record_failures(job.config, worker.queue.recover())
     try:
-        _run_all(job, queue)
+        worker.run()
     finally:
         merging.release()  # a launcher may keep this process for other work
 
 
-def _run_all(job: WorkerJob, queue: TrialQueue) -> None:
-    # Idle workers stay: the trials that others run may come back.
-    pause = min(1.0, job.settings.lease_seconds / 3)
-    while True:
-        claimed = queue.claim()
-        if claimed is not None:
-            _run(job, queue, claimed)
-        elif queue.survey().is_over:
-            return
-        else:
+class _Worker:
+    """What a worker keeps between trials."""
+
+    def __init__(self, job: WorkerJob) -> None:
+        self.job = job
+        self.queue = job.open_queue()
+        self.composer = Composer(job.config, job.context.config_loader)
+        single = len(job.settings.objective) == 1
+        self.pruner = make_pruner(job.settings.pruner) if single else None
+        self._stopped = threading.Event()  # the study was, by whoever
+
+    def run(self) -> None:
+        # Idle workers stay: the trials that others run may come back.
+        pause = min(1.0, self.job.settings.lease_seconds / 3)
+        while not self.stops():
+            claimed = self.queue.claim()
+            if claimed is not None:
+                _run(self, claimed)
+                continue
+            if self.queue.survey().is_over:
+                return
             time.sleep(pause)
-            record_failures(job.config, queue.recover())
+            record_failures(self.job.config, self.queue.recover())
+
+    def stops(self) -> bool:
+        """Whether no further trial is to begin here."""
+        return stop_is_asked() or bool(self.queue.stop_reason)
+
+    def look(self) -> None:
+        """Whether the study has been stopped; asked every other second while a trial runs."""
+        if self.queue.stop_reason:
+            self._stopped.set()
+
+    def is_asked_to_stop(self) -> bool:
+        """What a running trial asks at its safe points."""
+        return stop_is_asked() or self._stopped.is_set()
 
 
 def record_failures(config: DictConfig, failures: list[Failure]) -> None:
@@ -127,70 +167,97 @@ def _write_failure(folder: Path, failure: Failure) -> None:
     (folder / "failure.txt").write_text(text, encoding="utf-8")
 
 
-def _run(job: WorkerJob, queue: TrialQueue, claimed: FrozenTrial) -> None:
+def _run(worker: _Worker, claimed: FrozenTrial) -> None:
+    """One trial, from the claim to what becomes of it."""
+    queue, job = worker.queue, worker.job
     number = claimed.user_attrs[NUMBER]
-    failure: Failure | None = None
-    kept = True
     try:
-        with Lease(queue.storage, claimed._trial_id, job.settings.lease_seconds):
-            try:
-                queue.study.sampler = make_sampler(job.settings.sampler, number)
-                trial = optuna.trial.Trial(queue.study, claimed._trial_id)
-                value = _run_point(job, trial, claimed)
-            except TrialFailedError as error:
-                failure = Failure(number, error.reason, error.trace)
-            except Exception as error:  # noqa: BLE001 - one trial's fault is not the study's
-                failure = Failure(number, f"{type(error).__name__}: {error}", traceback.format_exc())
-        if failure is None and math.isnan(value) and not job.settings.is_grid:
-            failure = Failure(
-                number, f"the objective {job.settings.objective} is not a number, and the sampler needs one"
-            )
-        if failure is not None:
-            kept = queue.fail(claimed, failure)
-        elif math.isnan(value):
-            kept = queue.complete_unscored(claimed)
-        else:
-            kept = queue.complete(trial, value)
+        with Lease(queue.storage, claimed._trial_id, job.settings.lease_seconds, worker.look):
+            ended = _outcome(worker, claimed)
+        kept = queue.fail(claimed, ended) if isinstance(ended, Failure) else _tell(worker, *ended)
+    except StopRequested:
+        queue.interrupt(claimed)
+        return
     except KeyboardInterrupt:
         queue.interrupt(claimed)
         raise
     if not kept:
         _log.warning("trial %d ran here after others had given it up; this result is dropped", number)
-    elif failure is not None:
-        _write_failure(trial_folder(job.config, number), failure)
+    elif isinstance(ended, Failure) and not queue.is_retried(ended):
+        _write_failure(trial_folder(job.config, number), ended)
 
 
-def _run_point(job: WorkerJob, trial: optuna.Trial, claimed: FrozenTrial) -> float:
+def _outcome(worker: _Worker, claimed: FrozenTrial) -> tuple[optuna.Trial, TrialOutcome] | Failure:
     number = claimed.user_attrs[NUMBER]
-    point = {d.key: d.suggest(trial) for d in job.space.dimensions}
+    settings = worker.job.settings
+    try:
+        study = PointView(worker.queue.study, worker.job.seeds)
+        study.sampler = make_sampler(settings.sampler, number // worker.job.seeds)
+        trial = optuna.trial.Trial(study, claimed._trial_id)
+        outcome = _run_point(worker, trial, claimed)
+    except TrialFailedError as error:
+        return Failure(number, error.reason, error.trace, error.permanent)
+    except Exception as error:  # noqa: BLE001 - one trial's fault is not the study's
+        return Failure(number, f"{type(error).__name__}: {error}", traceback.format_exc())
+    missing = [name for name in settings.objective if math.isnan(outcome.metrics.get(name, math.nan))]
+    if missing and outcome.pruned is None and not settings.is_grid:
+        reason = f"the objective {missing[0]} is not a number, and the sampler needs one"
+        return Failure(number, reason, permanent=True)
+    return trial, outcome
+
+
+def _run_point(worker: _Worker, trial: optuna.Trial, claimed: FrozenTrial) -> TrialOutcome:
+    """Chooses the trial's point and runs it."""
+    job, number = worker.job, claimed.user_attrs[NUMBER]
+    point = job.space.suggest(trial)
+    trial.set_user_attr(POINT, point)
+    seed = {"seed": int(job.config.seed) + number % job.seeds} if job.seeds > 1 else {}
+    overrides = [*job.space.overrides(point), *(f"{k}={v}" for k, v in seed.items()), f"study={job.study}"]
+    monitor = TrialMonitor(
+        worker.queue.study,
+        claimed._trial_id,
+        settings=job.settings,
+        pruner=worker.pruner,
+        stability=lambda: parse(worker.composer.compose(overrides)).stability,
+        stop_asked=worker.is_asked_to_stop,
+    )
     running = RunningTrial(
         study=job.study,
         number=number,
         attempt=claimed.user_attrs[ATTEMPT],
-        params=point,
+        params={**point, **seed},
         folder=trial_folder(job.config, number),
-        objective=job.settings.objective,
         parent_run_id=job.parent_run_id,
+        monitor=monitor,
+        screen=job.settings.screen,
     )
-    overrides = [*job.space.overrides(point), f"study={job.study}"]
-    value = run_trial_job(running, overrides, config=job.config, context=job.context, task=job.task)
-    if not isinstance(value, Real):
-        raise TypeError(f"a trial returns its objective, a number; this one returned {value!r}")
-    return float(value)
+    returned = run_trial_job(
+        running, overrides, config=job.config, composer=worker.composer, job=Job(job.task, job.context)
+    )
+    return _as_outcome(returned, job.settings)
 
 
-@contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Within the body SIGTERM acts like Ctrl-C, so that the running trial is given back to the queue."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _as_outcome(returned: object, settings: SearchSettings) -> TrialOutcome:
+    if isinstance(returned, TrialOutcome):
+        return returned
+    if isinstance(returned, Real) and len(settings.objective) == 1:
+        return TrialOutcome({settings.objective[0]: float(returned)})
+    raise TypeError(f"a trial returns its objective, a number, or a TrialOutcome; this one returned {returned!r}")
 
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+def _tell(worker: _Worker, trial: optuna.Trial, outcome: TrialOutcome) -> bool:
+    """Records what a trial gave; False if others took this worker for dead."""
+    settings, queue = worker.job.settings, worker.queue
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        for limit in settings.limits:
+            trial.set_constraint(limit.metric, min(limit.violation(outcome.metrics), _FAR))
+        if outcome.run_id is not None:
+            trial.set_user_attr("run_id", outcome.run_id)
+    except UpdateFinishedTrialError:
+        return False
+    values = [outcome.metrics.get(name, math.nan) for name in settings.objective]
+    if outcome.pruned is not None:
+        return queue.end_without_value(trial, outcome.pruned)
+    if any(map(math.isnan, values)):
+        return queue.end_without_value(trial, "it has no objective")
+    return queue.complete(trial, values)

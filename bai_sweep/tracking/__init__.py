@@ -6,6 +6,7 @@ not be sent is sent later by `python -m bai_sweep.tracking sync <folder>`.
 """
 
 from bai_sweep.tracking._environment import environment
+from bai_sweep.tracking._finished import finished_trials
 from bai_sweep.tracking._masking import mask_text, masked
 from bai_sweep.tracking._open import open_tracker
 from bai_sweep.tracking._parameters import config_yaml, flatten
@@ -22,6 +23,7 @@ __all__ = [
     "absolute",
     "config_yaml",
     "environment",
+    "finished_trials",
     "flatten",
     "log_setup",
     "mask_text",

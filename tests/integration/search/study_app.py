@@ -1,7 +1,7 @@
 """A Hydra application with our configuration, our sweeper and a trial that takes no time.
 
-Files in the working directory steer it: `hold-<number>` keeps a trial waiting while it exists, `die-<number>`
-kills the trial's process on the first attempt, with a `result-<number>` beside it after the result was written.
+Files in the working directory steer it: `hold-<number>` keeps a trial waiting while it exists (with a
+`stuck-<number>` beside it, without ever reaching a safe point), `die-<number>` kills the trial's process on the first attempt, with a `result-<number>` beside it after the result was written.
 `trace.txt` tells what happened.
 """
 
@@ -32,6 +32,8 @@ def main(cfg: DictConfig) -> float:
             (trial.folder / "result.json").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     while Path(f"hold-{trial.number}").exists():
+        if not Path(f"stuck-{trial.number}").exists():
+            trial.monitor.safe_point()
         time.sleep(0.02)
     note(f"end {trial.number} {os.getpid()} alpha={cfg.alpha}")
     return float(cfg.alpha)
@@ -41,6 +43,7 @@ class Handle:
     """The study's record."""
 
     parent_run_id = None
+    worker_overrides = ()
 
     def display(self) -> AbstractContextManager[Any]:
         return nullcontext()

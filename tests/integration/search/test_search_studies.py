@@ -54,7 +54,8 @@ class Studies:
         search_path = create_config_search_path(str(packaged_dir("conf")))
         hydra = Hydra.create_main_hydra2(task_name="app", config_search_path=search_path)
         try:
-            hydra.multirun("config", recorded, [*overrides, f"hydra.sweeper.study_functions={functions}"])
+            own = ["hydra.sweeper.retries=0", f"hydra.sweeper.study_functions={functions}"]
+            hydra.multirun("config", recorded, [*own, *overrides])
         finally:
             GlobalHydra.instance().clear()
 
@@ -337,7 +338,7 @@ def test_budget_does_not_shrink(studies: Studies, capsys: pytest.CaptureFixture[
         (["alpha=interval(0,1)"], ["needs a number of trials"]),
         (["nokey=1,2"], ["nokey"]),
         (["alpha=0.1,0.5", "hydra.sweeper.objective=eval/overal"], ["got 'eval/overal'", "eval/arithmetic"]),
-        (["alpha=interval(0,1)", "hydra.sweeper.n_trials=2", "evaluation=none"], ["a sampler needs an objective"]),
+        (["alpha=interval(0,1)", "hydra.sweeper.n_trials=2", "evaluation=none"], ["a sampler needs metrics that every trial has"]),
     ],
 )
 def test_bad_point_is_refused_before_anything_is_written(
@@ -357,6 +358,7 @@ class Handle:
     """An open study that remembers how it ended."""
 
     parent_run_id = None
+    worker_overrides = ()
 
     def display(self) -> AbstractContextManager[Any]:
         return nullcontext()

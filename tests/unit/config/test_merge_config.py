@@ -14,7 +14,7 @@ from bai_sweep.config import ConfigError, MergedActor, parse
 from bai_sweep.records import UserError
 from bai_sweep.search._grammar import parse_space
 from bai_sweep.search._points import check_points
-from bai_sweep.search._space import Point
+from bai_sweep.search._dimensions import Point
 from bai_sweep.sources import packaged_dir
 
 CONF = packaged_dir("conf")
@@ -114,9 +114,9 @@ def test_a_bad_value_is_named_by_the_key_that_a_user_writes(overrides: str, faul
 
 def configurations(loader: ConfigLoader, *overrides: str) -> dict[tuple[object, ...], MergedActor]:
     """The actors of the points that a study checks before it starts."""
-    space = parse_space(overrides, loader)
     root = loader.load_configuration("config", [], run_mode=_run_mode())
     assert isinstance(root, DictConfig)
+    space = parse_space(overrides, loader, root, {})
     points: list[Point] = space.probes(100)
     found = [config.actor for config in check_points(space, root, loader)]
     assert all(isinstance(one, MergedActor) for one in found)

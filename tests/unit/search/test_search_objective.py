@@ -7,10 +7,11 @@ from hydra import compose, initialize_config_dir
 
 from bai_sweep.config import TrialConfig, parse
 from bai_sweep.records import EvalReport, MergeRecipe, Score, StepTelemetry, TrialResult, UserError
-from bai_sweep.search._objective import check_objective, metric_names
+from bai_sweep.search._objective import check_metrics, metric_names
 from bai_sweep.search._settings import SearchSettings
 from bai_sweep.sources import packaged_dir
 from bai_sweep.stability import diagnose
+from tests.search_settings import search_settings
 
 
 def _config(*overrides: str) -> TrialConfig:
@@ -19,17 +20,7 @@ def _config(*overrides: str) -> TrialConfig:
 
 
 def _settings(objective: str, n_trials: int | None) -> SearchSettings:
-    return SearchSettings(
-        params=None,
-        n_trials=n_trials,
-        objective=objective,
-        direction="maximize",
-        sampler={},
-        storage=None,
-        max_attempts=1,
-        lease_seconds=1,
-        study_functions=None,
-    )
+    return search_settings(objective=objective, n_trials=n_trials)
 
 
 def test_names_are_those_of_a_real_result() -> None:
@@ -67,15 +58,15 @@ def test_objective_that_trials_cannot_have_is_refused(
     objective: str, n_trials: int | None, overrides: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        check_objective(_settings(objective, n_trials), [_config(*overrides)])
+        check_metrics(_settings(objective, n_trials), [_config(*overrides)])
 
 
 def test_objective_may_be_missing_at_points_of_a_grid_only() -> None:
     configs = [_config("evaluation=none"), _config()]
-    check_objective(_settings("eval/overall", None), configs)
-    check_objective(_settings("eval/arena", None), configs)
-    check_objective(_settings("eval/overall", 3), configs[1:])
-    check_objective(_settings("seconds/ppo", 3), configs)
-    check_objective(_settings("seconds/evaluation", 3), [_config("rl=none")])
+    check_metrics(_settings("eval/overall", None), configs)
+    check_metrics(_settings("eval/arena", None), configs)
+    check_metrics(_settings("eval/overall", 3), configs[1:])
+    check_metrics(_settings("seconds/ppo", 3), configs)
+    check_metrics(_settings("seconds/evaluation", 3), [_config("rl=none")])
     with pytest.raises(UserError, match="evaluation=none has no such benchmark"):
-        check_objective(_settings("eval/arena", 3), configs)
+        check_metrics(_settings("eval/arena", 3), configs)

@@ -14,11 +14,12 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from bai_sweep.search._lease import OWNER, Lease, Watch, is_proven_dead, machine, this_owner
-from bai_sweep.search._queue import ATTEMPT, NUMBER, REASON, Failure, TrialQueue
-from bai_sweep.search._space import Point
+from bai_sweep.search._dimensions import Point
+from bai_sweep.search._queue import ATTEMPT, POINT, REASON, STOP, WINDOW, Failure, QueueRules, TrialQueue
 from bai_sweep.search._storage import StorageAddress
+from bai_sweep.search._view import NUMBER
 
-OpenQueue = Callable[[], TrialQueue]
+OpenQueue = Callable[..., TrialQueue]
 WITH_RESULT = 7  # the number of the trial that has left a result
 GRID: list[Point] = [{"alpha": 0.1}, {"alpha": 0.5}, {"alpha": 0.9}]
 
@@ -28,12 +29,23 @@ def open_queue(request: pytest.FixtureRequest, tmp_path: Path) -> OpenQueue:
     """Opens one study, each time as another process would."""
     url = None if request.param == "journal" else f"sqlite:///{tmp_path}/study.db"
 
-    def open_one() -> TrialQueue:
+    def open_one(
+        *, grid: bool = False, seeds: int = 1, retries: int = 0, max_failures: int | None = None
+    ) -> TrialQueue:
         storage = StorageAddress(tmp_path, url).open()
         study = optuna.create_study(
             study_name="s", storage=storage, sampler=optuna.samplers.RandomSampler(seed=0), load_if_exists=True
         )
-        return TrialQueue(study, storage, max_attempts=2, lease_seconds=60, has_result=lambda n: n == WITH_RESULT)
+        rules = QueueRules(
+            seeds=seeds,
+            max_attempts=2,
+            retries=retries,
+            max_failures=max_failures,
+            lease_seconds=60,
+            planned=lambda index: GRID[index] if grid else {},
+            has_result=lambda n: n == WITH_RESULT,
+        )
+        return TrialQueue(study, storage, rules)
 
     return open_one
 
@@ -64,8 +76,8 @@ def _abandon(queue: TrialQueue, claimed: FrozenTrial) -> None:
 
 
 def test_two_workers_take_each_trial_once_in_order(open_queue: OpenQueue) -> None:
-    first, second = open_queue(), open_queue()
-    first.fill(3, GRID)
+    first, second = open_queue(grid=True), open_queue(grid=True)
+    first.owe(3)
     taken = [_claim(first), _claim(second), _claim(first)]
     assert [t.user_attrs[NUMBER] for t in taken] == [0, 1, 2]
     assert first.claim() is None
@@ -75,16 +87,16 @@ def test_two_workers_take_each_trial_once_in_order(open_queue: OpenQueue) -> Non
 
 def test_filling_again_adds_only_what_is_missing(open_queue: OpenQueue) -> None:
     queue = open_queue()
-    queue.fill(2, None)
-    queue.complete(_run(queue, _claim(queue)), 1.0)
-    open_queue().fill(3, None)
+    queue.owe(2)
+    queue.complete(_run(queue, _claim(queue)), [1.0])
+    open_queue().owe(3)
     assert queue.survey().owed == {1, 2}
     assert len(queue.study.trials) == 3
 
 
 def test_interrupted_trial_runs_again_under_its_number_with_its_parameters(open_queue: OpenQueue) -> None:
     queue = open_queue()
-    queue.fill(3, None)
+    queue.owe(3)
     claimed = _claim(queue)
     params = _run(queue, claimed).params
     queue.interrupt(claimed)
@@ -96,10 +108,10 @@ def test_interrupted_trial_runs_again_under_its_number_with_its_parameters(open_
 
 
 def test_trial_of_a_dead_worker_is_requeued_until_its_attempts_are_used_up(open_queue: OpenQueue) -> None:
-    queue = open_queue()
-    queue.fill(1, GRID[:1])
+    queue = open_queue(grid=True)
+    queue.owe(1)
     _abandon(queue, _claim(queue))
-    other = open_queue()
+    other = open_queue(grid=True)
     assert other.recover() == []
     again = _claim(other)
     assert (again.user_attrs[NUMBER], again.user_attrs[ATTEMPT]) == (0, 2)
@@ -124,23 +136,23 @@ def _exhaust(queue: TrialQueue, number: int) -> list[Failure]:
 
 def test_trial_that_has_left_its_result_is_never_given_up(open_queue: OpenQueue) -> None:
     queue = open_queue()
-    queue.fill(WITH_RESULT + 1, None)
+    queue.owe(WITH_RESULT + 1)
     for _ in range(WITH_RESULT):
-        queue.complete(_run(queue, _claim(queue)), 1.0)
+        queue.complete(_run(queue, _claim(queue)), [1.0])
     assert _exhaust(queue, WITH_RESULT) == []
     assert queue.survey().failures == {}
     assert queue.survey().owed == {WITH_RESULT}
-    assert queue.complete(_run(queue, _claim(queue)), 1.0)
+    assert queue.complete(_run(queue, _claim(queue)), [1.0])
 
 
 def test_reopened_trial_has_all_its_attempts_again_and_its_parameters(open_queue: OpenQueue) -> None:
-    queue = open_queue()
-    queue.fill(3, GRID)
+    queue = open_queue(grid=True)
+    queue.owe(3)
     queue.fail(_claim(queue), Failure(0, "ValueError: no"))
     assert [f.number for f in _exhaust(queue, 1)] == [1]
     assert queue.survey().failures.keys() == {0, 1}
-    assert open_queue().reopen() == [1]
-    assert open_queue().reopen() == []  # it waits already
+    assert open_queue(grid=True).reopen() == [1]
+    assert open_queue(grid=True).reopen() == []  # it waits already
     assert queue.survey().failures == {0: "ValueError: no"}  # its own error would come again
     assert queue.survey().owed == {1, 2}
     assert [f.number for f in _exhaust(queue, 1)] == [1]
@@ -150,40 +162,40 @@ def test_reopened_trial_has_all_its_attempts_again_and_its_parameters(open_queue
 
 
 def test_result_of_a_worker_taken_for_dead_is_dropped(open_queue: OpenQueue) -> None:
-    slow, other = open_queue(), open_queue()
-    slow.fill(1, GRID[:1])
+    slow, other = open_queue(grid=True), open_queue(grid=True)
+    slow.owe(1)
     trial = _run(slow, claimed := _claim(slow))
     _abandon(slow, claimed)
     other.recover()
-    assert not slow.complete(trial, 1.0)
+    assert not slow.complete(trial, [1.0])
     assert not slow.fail(claimed, Failure(0, "too late"))
-    assert other.complete(_run(other, _claim(other)), 2.0)
+    assert other.complete(_run(other, _claim(other)), [2.0])
     assert [t.value for t in slow.study.trials if t.state == TrialState.COMPLETE] == [2.0]
 
 
 def test_living_worker_keeps_its_trial(open_queue: OpenQueue) -> None:
-    queue = open_queue()
-    queue.fill(1, GRID[:1])
+    queue = open_queue(grid=True)
+    queue.owe(1)
     with Lease(queue.storage, _claim(queue)._trial_id, seconds=60):
-        assert open_queue().recover() == []
-        assert open_queue().claim() is None
+        assert open_queue(grid=True).recover() == []
+        assert open_queue(grid=True).claim() is None
 
 
 def test_trial_requeued_by_two_processes_runs_once(open_queue: OpenQueue) -> None:
-    queue = open_queue()
-    queue.fill(1, GRID[:1])
-    queue._enqueue(0, attempt=1, params={"alpha": 0.1})
+    queue = open_queue(grid=True)
+    queue.owe(1)
+    queue._enqueue(0, 1, {"alpha": 0.1}, 0)
     trial = _run(queue, _claim(queue))
-    assert open_queue().claim() is None
-    queue.complete(trial, 1.0)
-    queue._enqueue(0, attempt=1, params={"alpha": 0.1})
+    assert open_queue(grid=True).claim() is None
+    queue.complete(trial, [1.0])
+    queue._enqueue(0, 1, {"alpha": 0.1}, 0)
     assert queue.claim() is None
     assert queue.survey().finished == {0}
 
 
 def test_trial_lost_between_the_two_steps_of_a_requeue_is_found(open_queue: OpenQueue) -> None:
     queue = open_queue()
-    queue.fill(1, None)
+    queue.owe(1)
     claimed = _claim(queue)
     params = _run(queue, claimed).params
     queue._end(claimed, "lost", "its worker is gone")  # and here the requeuing process dies
@@ -195,7 +207,7 @@ def test_trial_lost_between_the_two_steps_of_a_requeue_is_found(open_queue: Open
 
 def test_failure_is_kept_with_reason(open_queue: OpenQueue) -> None:
     queue = open_queue()
-    queue.fill(1, None)
+    queue.owe(1)
     assert queue.fail(_claim(queue), Failure(0, "ValueError: no", "Traceback ..."))
     assert open_queue().survey().failures == {0: "ValueError: no"}
     assert queue.study.trials[0].user_attrs[REASON] == "ValueError: no"
@@ -233,7 +245,7 @@ def test_death_is_proven_only_on_this_machine() -> None:
 
 def test_lease_beats(open_queue: OpenQueue) -> None:
     queue = open_queue()
-    queue.fill(1, None)
+    queue.owe(1)
     claimed = _claim(queue)
     beats = set()
     with Lease(queue.storage, claimed._trial_id, seconds=0.15):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import optuna
@@ -12,10 +12,12 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from bai_sweep.records import UserError
 from bai_sweep.search._grammar import parse_space
-from bai_sweep.search._space import Interval
+from bai_sweep.search._dimensions import Interval
+from bai_sweep.search._space import Space
 from bai_sweep.sources import packaged_dir
 
 
@@ -23,6 +25,15 @@ from bai_sweep.sources import packaged_dir
 def loader() -> Iterator[ConfigLoader]:
     with initialize_config_dir(str(packaged_dir("conf")), version_base="1.3"):
         yield GlobalHydra.instance().config_loader()
+
+
+CONFIG = OmegaConf.create({"weights": {"instruct": 0.5, "distilled": 0.5}, "three": {"a": 1, "b": 0, "c": 0}})
+
+
+def _space(
+    overrides: Sequence[str], loader: ConfigLoader, conditions: Mapping[str, str | Sequence[str]] | None = None
+) -> Space:
+    return parse_space(overrides, loader, CONFIG, conditions or {})
 
 
 @pytest.mark.parametrize(
@@ -45,7 +56,7 @@ def loader() -> Iterator[ConfigLoader]:
 def test_finite_dimension(
     override: str, values: list[object], overrides: list[str] | None, loader: ConfigLoader
 ) -> None:
-    (dimension,) = parse_space([override], loader).dimensions
+    (dimension,) = _space([override], loader).dimensions
     assert dimension.choices is not None
     assert list(dimension.choices) == values
     assert [type(v) for v in dimension.choices] == [type(v) for v in values]
@@ -72,7 +83,7 @@ def _meaning(override: str, loader: ConfigLoader) -> tuple[str, object]:
 )
 def test_interval(override: str, expected: tuple[float, float, bool, type], loader: ConfigLoader) -> None:
     low, high, log, kind = expected
-    space = parse_space([override], loader)
+    space = _space([override], loader)
     (interval,) = space.dimensions
     assert isinstance(interval, Interval)
     assert (interval.low, interval.high, interval.log) == (low, high, log)
@@ -88,32 +99,32 @@ def _trial() -> optuna.Trial:
 
 
 def test_later_override_wins_in_the_place_of_the_first(loader: ConfigLoader) -> None:
-    space = parse_space(["alpha=0.1,0.2", "rl.steps=3", "seed=1,2", "alpha=0.7,0.9", "rl.steps=4"], loader)
+    space = _space(["alpha=0.1,0.2", "rl.steps=3", "seed=1,2", "alpha=0.7,0.9", "rl.steps=4"], loader)
     assert space.described() == {"alpha": "0.7,0.9", "seed": "1,2"}
     assert space.fixed == ("rl.steps=4",)
-    assert parse_space(["alpha=0.1,0.2", "alpha=0.3"], loader).dimensions == ()
+    assert _space(["alpha=0.1,0.2", "alpha=0.3"], loader).dimensions == ()
 
 
 def test_grid_is_in_product_order(loader: ConfigLoader) -> None:
-    space = parse_space(["alpha=0.1,0.5", "rl.steps=3", "actor=bai,stage1"], loader)
+    space = _space(["alpha=0.1,0.5", "rl.steps=3", "actor=bai,stage1"], loader)
     assert [space.overrides(point) for point in space.grid()] == [
         ["rl.steps=3", "alpha=0.1", "actor=bai"],
         ["rl.steps=3", "alpha=0.1", "actor=stage1"],
         ["rl.steps=3", "alpha=0.5", "actor=bai"],
         ["rl.steps=3", "alpha=0.5", "actor=stage1"],
     ]
-    assert parse_space([], loader).grid() == [{}]
+    assert _space([], loader).grid() == [{}]
 
 
 def test_shuffle_keeps_its_order_between_runs(loader: ConfigLoader) -> None:
-    orders = {parse_space(["a=shuffle(range(0,9))"], loader).dimensions[0].choices for _ in range(3)}
+    orders = {_space(["a=shuffle(range(0,9))"], loader).dimensions[0].choices for _ in range(3)}
     (order,) = orders
     assert set(order or ()) == set(range(9))
     assert list(order or ()) != list(range(9))
 
 
 def test_probes_of_intervals_are_their_ends_and_large_grids_go_key_by_key(loader: ConfigLoader) -> None:
-    space = parse_space(["alpha=interval(0,1)", "actor=bai,stage1"], loader)
+    space = _space(["alpha=interval(0,1)", "actor=bai,stage1"], loader)
     assert [tuple(p.values()) for p in space.probes(4)] == [(0, "bai"), (0, "stage1"), (1, "bai"), (1, "stage1")]
     assert [tuple(p.values()) for p in space.probes(3)] == [(0, "bai"), (1, "bai"), (0, "stage1")]
 
@@ -132,7 +143,7 @@ def test_probes_of_intervals_are_their_ends_and_large_grids_go_key_by_key(loader
 )
 def test_bad_override_is_refused(override: str, message: str, loader: ConfigLoader) -> None:
     with pytest.raises(UserError, match=message):
-        parse_space([override], loader)
+        _space([override], loader)
 
 
 @settings(max_examples=40, deadline=None)
@@ -145,7 +156,7 @@ def test_bad_override_is_refused(override: str, message: str, loader: ConfigLoad
 def test_sampled_step_is_one_of_the_grid(
     loader: ConfigLoader, start: int, count: int, step: Decimal, number: int
 ) -> None:
-    (dimension,) = parse_space([f"a=range({start},{start + count * step - step / 2},{step})"], loader).dimensions
+    (dimension,) = _space([f"a=range({start},{start + count * step - step / 2},{step})"], loader).dimensions
     assert dimension.choices is not None
     assert len(dimension.choices) == count
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=number))

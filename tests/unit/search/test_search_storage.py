@@ -72,7 +72,7 @@ def test_lock_leads_to_the_journal_also_from_a_relative_folder(
     monkeypatch.chdir(tmp_path)
     Path("deep").mkdir()
     storage = StorageAddress(Path("deep"), None).open()
-    lock = storage._backend._lock  # type: ignore[attr-defined]  # Optuna breaks a dead lock by the age of its target
+    lock = storage.storage._backend._lock  # type: ignore[attr-defined]  # Optuna breaks a dead lock by the age of its target
     lock.acquire()
     try:
         assert Path("deep/study.log.lock").exists()

@@ -16,20 +16,7 @@ from bai_sweep.search._context import running
 from bai_sweep.search._sampler import make_sampler
 from bai_sweep.search._settings import parse_settings
 from bai_sweep.search._threads import cores, limit_threads, threads_per_worker
-
-RANDOM = {"_target_": "optuna.samplers.RandomSampler", "seed": 3}
-SETTINGS = {
-    "params": None,
-    "n_trials": None,
-    "objective": "eval/overall",
-    "direction": "maximize",
-    "sampler": RANDOM,
-    "storage": None,
-    "max_attempts": 2,
-    "lease_seconds": 60,
-    "study_functions": None,
-}
-
+from tests.search_settings import RANDOM, raw_settings
 
 def _first_draw(config: dict[str, object], number: int) -> float:
     study = optuna.create_study(sampler=make_sampler(config, number))
@@ -95,14 +82,22 @@ def test_limit_reaches_the_environment_and_a_loaded_torch(monkeypatch: pytest.Mo
 
 
 def test_settings_faults_come_in_one_message() -> None:
-    assert parse_settings({**SETTINGS, "params": {"alpha": "0.1,0.5"}}).overrides() == ["alpha=0.1,0.5"]
-    assert parse_settings({**SETTINGS, "params": ["alpha=0.1", "seed=1"]}).overrides() == ["alpha=0.1", "seed=1"]
+    assert parse_settings(raw_settings(params={"alpha": "0.1,0.5"})).overrides() == ["alpha=0.1,0.5"]
+    assert parse_settings(raw_settings(params=["alpha=0.1", "seed=1"])).overrides() == ["alpha=0.1", "seed=1"]
     with pytest.raises(UserError, match=r"(?s)n_trials.*direction.*zzz"):
-        parse_settings({**SETTINGS, "n_trials": 0, "direction": "up", "zzz": 1})
+        parse_settings(raw_settings(n_trials=0, direction="up", zzz=1))
+
+
+class Silent:
+    """A monitor that wants nothing."""
+
+    def step(self, telemetry: object) -> None: ...
+    def screened(self, report: object) -> None: ...
+    def safe_point(self) -> None: ...
 
 
 def test_current_trial_ends_with_the_trial() -> None:
-    trial = RunningTrial("s", 0, 1, {}, Path(), "eval/overall", None)
+    trial = RunningTrial("s", 0, 1, {}, Path(), None, Silent())
     with running(trial):
         assert current_trial() is trial
     assert current_trial() is None

@@ -1,0 +1,37 @@
+"""From the command line to the command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from bai_sweep.records import UserError
+
+
+def run_command(name: str, arguments: Sequence[str], *, hydra_main: Callable[[], object]) -> None:
+    """Runs `status`, `stop`, `add`, `worker` or `plan`.
+
+    Args:
+        name: the command's.
+        arguments: the rest of the command line.
+        hydra_main: runs Hydra's command line, which `worker` goes through.
+
+    Raises:
+        SystemExit: 2 for bad input.
+    """
+    try:
+        if name == "plan":
+            from bai_sweep.command._plan import plan
+
+            plan(arguments)
+        elif name == "worker":
+            from bai_sweep.command._worker import worker
+
+            worker(arguments, hydra_main)
+        else:
+            from bai_sweep.command import _control
+
+            {"status": _control.status, "stop": _control.stop, "add": _control.add}[name](arguments)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
