@@ -1,7 +1,8 @@
 """A Hydra application with our configuration, our sweeper and a trial that takes no time.
 
 Files in the working directory steer it: `hold-<number>` keeps a trial waiting while it exists (with a
-`stuck-<number>` beside it, without ever reaching a safe point), `die-<number>` kills the trial's process on the first attempt, with a `result-<number>` beside it after the result was written.
+`stuck-<number>` beside it, without ever reaching a safe point), `die-<number>` kills the trial's process on the first
+attempt, with a `result-<number>` beside it after the result was written.
 `trace.txt` tells what happened.
 """
 

@@ -5,84 +5,21 @@ from __future__ import annotations
 import logging
 import math
 import signal
-from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from hydra import version
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from bai_sweep.config import TrialConfig
 from bai_sweep.records import UserError
-from bai_sweep.search import RunningTrial, current_trial
+from bai_sweep.search import RunningTrial
 from bai_sweep.search._sampler import make_sampler
-from bai_sweep.search._storage import StorageAddress
-from bai_sweep.sources import packaged_dir
-
-Task = Callable[[RunningTrial, DictConfig], Any]
-
-
-def _alpha(_trial: RunningTrial, cfg: DictConfig) -> float:
-    return float(cfg.alpha)
-
-
-@dataclass
-class Studies:
-    """Runs `python -m bai_sweep -m ...` in this process with a task of the test's."""
-
-    folder: Path
-    ran: list[RunningTrial] = field(default_factory=list)
-
-    def run(self, *overrides: str, task: Task = _alpha, functions: str = "null") -> None:
-        def recorded(cfg: DictConfig) -> Any:
-            trial = current_trial()
-            assert trial is not None
-            self.ran.append(trial)
-            return task(trial, cfg)
-
-        version.setbase("1.3")
-        search_path = create_config_search_path(str(packaged_dir("conf")))
-        hydra = Hydra.create_main_hydra2(task_name="app", config_search_path=search_path)
-        try:
-            own = ["hydra.sweeper.retries=0", f"hydra.sweeper.study_functions={functions}"]
-            hydra.multirun("config", recorded, [*own, *overrides])
-        finally:
-            GlobalHydra.instance().clear()
-
-    def fails(self, *overrides: str, code: int, task: Task = _alpha, functions: str = "null") -> None:
-        with pytest.raises(SystemExit) as ended:
-            self.run(*overrides, task=task, functions=functions)
-        assert ended.value.code == code
-
-    def numbers(self) -> list[int]:
-        """Of the trials run since this was last asked."""
-        numbers = [trial.number for trial in self.ran]
-        self.ran.clear()
-        return numbers
-
-    def trials(self, study: str = "default") -> list[FrozenTrial]:
-        storage = StorageAddress(self.folder / "results" / study, None).open()
-        return optuna.load_study(study_name=study, storage=storage).trials
-
-
-@pytest.fixture
-def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studies]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # limit_threads writes it
-    root = logging.getLogger()
-    before = list(root.handlers), root.level
-    yield Studies(tmp_path)
-    root.handlers[:], root.level = before  # Hydra's logging configuration is the process's
+from tests.integration.search.studies import Studies
 
 
 def test_grid_runs_in_product_order_each_trial_in_its_folder(studies: Studies) -> None:
@@ -287,9 +224,7 @@ def test_other_settings_are_not_a_resume(studies: Studies, capsys: pytest.Captur
 def test_what_a_swept_key_decides_may_differ_between_trials(studies: Studies) -> None:
     search = ("alpha=interval(0,1)", "actor=bai,stage1", "hydra.sweeper.n_trials=2")
     studies.run(*search)
-    definition = optuna.load_study(
-        study_name="default", storage=StorageAddress(studies.folder / "results/default", None).open()
-    ).user_attrs["definition"]
+    definition = studies.study().user_attrs["definition"]
     assert {"rl.steps", "seed", "model.base", "weights.instruct"} <= definition.keys()
     assert not {"actor.alpha", "actor.name", "tracking.uri", "study", "device"} & definition.keys()
     assert definition["alpha"] == "interval(0,1)"
@@ -338,7 +273,10 @@ def test_budget_does_not_shrink(studies: Studies, capsys: pytest.CaptureFixture[
         (["alpha=interval(0,1)"], ["needs a number of trials"]),
         (["nokey=1,2"], ["nokey"]),
         (["alpha=0.1,0.5", "hydra.sweeper.objective=eval/overal"], ["got 'eval/overal'", "eval/arithmetic"]),
-        (["alpha=interval(0,1)", "hydra.sweeper.n_trials=2", "evaluation=none"], ["a sampler needs metrics that every trial has"]),
+        (
+            ["alpha=interval(0,1)", "hydra.sweeper.n_trials=2", "evaluation=none"],
+            ["a sampler needs metrics that every trial has"],
+        ),
     ],
 )
 def test_bad_point_is_refused_before_anything_is_written(

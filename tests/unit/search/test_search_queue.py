@@ -13,9 +13,9 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from bai_sweep.search._lease import OWNER, Lease, Watch, is_proven_dead, machine, this_owner
 from bai_sweep.search._dimensions import Point
-from bai_sweep.search._queue import ATTEMPT, POINT, REASON, STOP, WINDOW, Failure, QueueRules, TrialQueue
+from bai_sweep.search._lease import OWNER, Lease, Watch, is_proven_dead, machine, this_owner
+from bai_sweep.search._queue import ATTEMPT, REASON, Failure, QueueRules, TrialQueue
 from bai_sweep.search._storage import StorageAddress
 from bai_sweep.search._view import NUMBER
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from bai_sweep.records import UserError
-from bai_sweep.search._grammar import parse_space
 from bai_sweep.search._dimensions import Interval
+from bai_sweep.search._grammar import parse_space
 from bai_sweep.search._space import Space
 from bai_sweep.sources import packaged_dir
 

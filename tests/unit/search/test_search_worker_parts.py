@@ -18,6 +18,7 @@ from bai_sweep.search._settings import parse_settings
 from bai_sweep.search._threads import cores, limit_threads, threads_per_worker
 from tests.search_settings import RANDOM, raw_settings
 
+
 def _first_draw(config: dict[str, object], number: int) -> float:
     study = optuna.create_study(sampler=make_sampler(config, number))
     return study.ask().suggest_float("x", 0, 1)
