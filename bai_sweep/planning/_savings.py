@@ -1,0 +1,103 @@
+"""Which rules a study's plan compares, and what they would have saved of earlier trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bai_sweep.config import NoRL, TrialConfig
+from bai_sweep.planning._curves import curve_of
+from bai_sweep.planning._pruners import FEWEST, Saving, compares_steps, configured_pruners, replay
+from bai_sweep.records import StepTelemetry
+
+USUAL_METRIC = "objective/scores"
+USUAL_DETECTORS = ("length_collapse", "kl_blow_up")
+"""What the collapse rule is shown with where a study has none; a reward that dips early may climb again."""
+
+
+@dataclass(frozen=True)
+class Savings:
+    """What rules would have saved.
+
+    Args:
+        trials: That were replayed.
+        rows: One for each rule.
+        chosen: The rule that is the study's own; empty where it cannot be replayed.
+        note: What was replayed, or why nothing was.
+    """
+
+    trials: int
+    rows: tuple[Saving, ...]
+    chosen: str
+    note: str
+
+
+def savings_of(
+    telemetry: Sequence[Sequence[StepTelemetry]],
+    config: TrialConfig,
+    *,
+    pruner: Mapping[str, Any] | None,
+    metric: str | None,
+    direction: Literal["maximize", "minimize"],
+    window: int,
+    collapse: Sequence[str],
+    patience: int,
+) -> Savings:
+    """Replays earlier trials with the pruners of conf/, the collapse rule, and the study's own choice of both.
+
+    Args:
+        telemetry: Of the earlier trials.
+        config: A point of the study: steps and the detectors' thresholds.
+        pruner: The study's, None for none.
+        metric: What it compares; None or one of the evaluation: `objective/scores` takes its place.
+        direction: Of the metric.
+        window: Steps whose mean is reported.
+        collapse: The study's detectors.
+        patience: Steps in a row that they have to be certain.
+    """
+    whole = [trial for trial in telemetry if trial]
+    if isinstance(config.rl, NoRL) or len(whole) < FEWEST:
+        found = f"{len(whole)} earlier trial{'s' if len(whole) != 1 else ''} like these"
+        return Savings(len(whole), (), "", f"nothing to replay: {found}, and {FEWEST} are the fewest that tell")
+    by_step = metric is None or not metric.startswith("eval/")
+    shown = metric if metric is not None and by_step else USUAL_METRIC
+    detectors = tuple(collapse) or USUAL_DETECTORS
+    curves = [
+        curve_of(
+            trial,
+            shown,
+            window=window,
+            detectors=detectors,
+            patience=patience,
+            stability=config.stability,
+        )
+        for trial in whole
+    ]
+    rules, with_collapse, chosen = _rules(config.rl.steps, pruner, collapse, detectors, by_step=by_step)
+    rows = replay(
+        curves, rules, collapse=with_collapse, direction=direction if by_step else "maximize", seed=config.seed
+    )
+    note = f"{len(whole)} earlier trials replayed in 20 random orders on {shown}, mean of {window} steps"
+    return Savings(len(whole), rows, chosen, note if by_step else f"{note}; {metric} is no metric of PPO's steps")
+
+
+def _rules(
+    steps: int, pruner: Mapping[str, Any] | None, collapse: Sequence[str], detectors: Sequence[str], *, by_step: bool
+) -> tuple[dict[str, Mapping[str, Any] | None], tuple[str, ...], str]:
+    """The rules by name, those of them that end collapsed trials too, and the study's own."""
+    rules = configured_pruners(steps)
+    alone = f"collapse ({', '.join(detectors)})"
+    rules[alone] = None
+    if pruner is not None and str(pruner.get("_target_", "")).endswith("NopPruner"):
+        pruner = None
+    if pruner is not None and not (by_step and compares_steps(pruner)):
+        return rules, (alone,), ""
+    own = "none" if pruner is None else next((k for k, v in rules.items() if v == dict(pruner)), "this pruner")
+    rules[own] = pruner
+    if not collapse:
+        return rules, (alone,), own
+    if pruner is None:
+        return rules, (alone,), alone
+    both = f"{own} and collapse"
+    return {**rules, both: pruner}, (alone, both), both
