@@ -9,7 +9,7 @@ may depend on a value), Hydra composes every one.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
@@ -38,7 +38,7 @@ class Composer:
         parsed = self._parser.parse_overrides(list(overrides))
         plain = [override for override in parsed if self._is_plain(override)]
         # The keys of plain values too: what one point sets and the next does not would stay.
-        key = tuple(str(o.key_or_group if o in plain else o.input_line) for o in parsed)
+        key = tuple(f"{o.key_or_group}{_members(o.value())}" if o in plain else str(o.input_line) for o in parsed)
         if key not in self._composed:
             whole = self._by_hydra(overrides)
             self._composed[key] = pickle.dumps(whole)
@@ -74,6 +74,13 @@ class Composer:
         )
         OmegaConf.copy_cache(from_config=self._config, to_config=config)
         return config
+
+
+def _members(value: object) -> str:
+    """The keys within a mapping: mappings are merged, so those that one point sets stay too."""
+    if not isinstance(value, Mapping):
+        return ""
+    return "{" + ",".join(sorted(f"{key}{_members(item)}" for key, item in value.items())) + "}"
 
 
 def _alike(one: DictConfig, other: DictConfig) -> bool:

@@ -63,7 +63,15 @@ class Choices:
         return self.elements if any(isinstance(c, dict) for c in self.choices) else self.choices  # type: ignore[return-value]
 
     def suggest(self, trial: Trial) -> Value:
-        return self.choices[self._drawn.index(trial.suggest_categorical(self.key, self._drawn))]
+        try:
+            drawn = trial.suggest_categorical(self.key, self._drawn)
+        except ValueError:
+            # Optuna takes no other choices for a parameter that it knows; a point of a grid that was changed by force
+            # is known all the same.
+            drawn = trial.storage.get_trial_system_attrs(trial._trial_id).get("fixed_params", {}).get(self.key)
+            if drawn not in self._drawn:
+                raise
+        return self.choices[self._drawn.index(drawn)]
 
     def encode(self, value: Any) -> dict[str, Scalar]:
         return {self.key: self._drawn[self._index(value)]}
@@ -105,7 +113,7 @@ class Steps:
         return self._nearest(trial.suggest_float(self.key, low, high, step=self.step))
 
     def encode(self, value: Any) -> dict[str, Scalar]:
-        number = _number(self.key, value)
+        number = number_of(self.key, value)
         nearest = self._nearest(number)
         if abs(nearest - number) > 1e-9 * max(1.0, abs(number)):
             raise ValueError(f"{self.key} is one of {', '.join(map(str, self.choices))}; got {value!r}")
@@ -151,9 +159,13 @@ class Interval:
         return trial.suggest_float(self.key, self.low, self.high, log=self.log)
 
     def encode(self, value: Any) -> dict[str, Scalar]:
-        number = _number(self.key, value)
+        number = number_of(self.key, value)
         if not self.low <= number <= self.high:
             raise ValueError(f"{self.key} is from {self.low} to {self.high}; got {value!r}")
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            if number != int(number):
+                raise ValueError(f"{self.key} is a whole number; got {value!r}")
+            number = int(number)
         return {self.key: number}
 
     def distributions(self) -> Mapping[str, BaseDistribution]:
@@ -167,7 +179,8 @@ class Interval:
         return f"{self.name}={value!r}"
 
 
-def _number(key: str, value: Any) -> int | float:
+def number_of(key: str, value: Any) -> int | float:
+    """`value` itself, if it is a number; else ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{key} is a number; got {value!r}")
     return value

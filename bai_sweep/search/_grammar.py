@@ -70,6 +70,7 @@ def parse_space(
             faults.append(f"  - {override.input_line}: {error}")
     try:
         parsed_conditions = _conditions(conditions, [o.key_or_group for o in swept])
+        _refuse_what_never_holds(parsed_conditions, dimensions)
     except ValueError as error:
         faults.append(f"  - hydra.sweeper.conditions: {error}")
     if faults:
@@ -101,6 +102,15 @@ def _refuse_circles(conditions: Mapping[str, Sequence[Condition]]) -> None:
                 raise ValueError(f"{key} depends on itself")
             waiting += [name for name in needed if name not in seen]
             seen.update(needed)
+
+
+def _refuse_what_never_holds(conditions: Mapping[str, Sequence[Condition]], dimensions: Sequence[Dimension]) -> None:
+    finite = {d.key: d for d in dimensions if d.choices is not None}
+    for condition in (c for listed in conditions.values() for c in listed if c.key in finite):
+        known = finite[condition.key]
+        for value in condition.values:
+            if not any(Condition(known.key, (value,)).holds(known, choice) for choice in known.choices or ()):
+                raise ValueError(f"{known.key} is never {value}; it is {known.text}")
 
 
 def _dimension(override: Override, config: DictConfig) -> Dimension:

@@ -46,6 +46,8 @@ class TrialMonitor:
         self._study, self._trial_id, self._settings, self._pruner = study, trial_id, settings, pruner
         self._stability, self._stop_asked = functools.cache(stability), stop_asked
         self._certain: dict[str, int] = {}  # steps in a row, by detector
+        # Optuna compares reports by the study's own direction.
+        self._sign = 1 if settings.direction[0] == settings.report.direction else -1
 
     def step(self, telemetry: Sequence[StepTelemetry]) -> None:
         """Reports the newest step and decides; see `Monitor`."""
@@ -80,10 +82,8 @@ class TrialMonitor:
     def _report(self, value: float, step: int) -> None:
         if self._pruner is None or math.isnan(value):
             return
-        # Optuna compares reports by the study's own direction.
-        same = self._settings.direction[0] == self._settings.report.direction
         try:
-            self._study._storage.set_trial_intermediate_value(self._trial_id, step, value if same else -value)
+            self._study._storage.set_trial_intermediate_value(self._trial_id, step, self._sign * value)
         except UpdateFinishedTrialError:
             _log.warning("others took this worker for dead; what its trial gives will be dropped")
 
@@ -93,7 +93,7 @@ class TrialMonitor:
         trial = self._study._storage.get_trial(self._trial_id)
         if not self._pruner.prune(self._study, trial):
             return
-        value = trial.intermediate_values[max(trial.intermediate_values)]
+        value = self._sign * trial.intermediate_values[max(trial.intermediate_values)]
         name = type(self._pruner).__name__
         raise TrialPruned(f"{name} {when}: {self._settings.report.metric} {value:.4g} is behind other trials'")
 

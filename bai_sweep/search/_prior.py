@@ -57,9 +57,12 @@ def _trial(
     values = [metrics.get(name, math.nan) for name in settings.objective]
     if any(map(math.isnan, values)):
         return None
+    swept = {d.key for d in space.dimensions}
+    if point.keys() - swept - {"seed"}:
+        return None
     try:
-        params = space.encode({key: value for key, value in point.items() if key != "seed" or _sweeps(space, "seed")})
-    except ValueError:
+        params = space.encode(space.active({key: value for key, value in point.items() if key in swept}))
+    except (KeyError, ValueError):  # it lacks a key, or is elsewhere
         return None
     distributions = space.distributions()
     constraints = {f"constraints:{c.metric}": min(c.violation(metrics), 1e9) for c in settings.limits}
@@ -70,10 +73,6 @@ def _trial(
         user_attrs={"source": source},
         system_attrs=constraints,
     )
-
-
-def _sweeps(space: Space, key: str) -> bool:
-    return any(d.key == key for d in space.dimensions)
 
 
 def _from_folder(source: str) -> Iterator[tuple[Mapping[str, Any], Mapping[str, float]]]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bai_sweep.search._dimensions import Scalar, Value
+from bai_sweep.search._dimensions import Scalar, Value, number_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -48,8 +48,8 @@ class Simplex:
     def encode(self, value: Any) -> dict[str, Scalar]:
         if not isinstance(value, Mapping) or set(value) != set(self.members):
             raise ValueError(f"{self.key} has a weight for each of {', '.join(self.members)}; got {value!r}")
-        weights = [float(value[member]) for member in self.members]
-        if min(weights) < 0 or abs(math.fsum(weights) - 1.0) > 1e-6:
+        weights = [float(number_of(f"{self.key}.{member}", value[member])) for member in self.members]
+        if not (min(weights) >= 0 and abs(math.fsum(weights) - 1.0) <= 1e-6):
             raise ValueError(f"{self.key} are at least 0 and sum to 1; got {value!r}")
         return dict(zip(self.parameters, breaks(weights), strict=True))
 

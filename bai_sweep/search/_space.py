@@ -21,6 +21,11 @@ class Condition:
     key: str
     values: tuple[str, ...]
 
+    def holds(self, dimension: Dimension, value: Any) -> bool:
+        """Whether `value` of the key's dimension is one of these."""
+        written = dimension.override(value).partition("=")[2]
+        return written in self.values or any(_meant(written) == _meant(v) for v in self.values)
+
 
 @dataclass(frozen=True)
 class Space:
@@ -53,7 +58,9 @@ class Space:
         if len(combinations) <= limit:
             return self._distinct(combinations)
         first = combinations[0]
-        return self._distinct(first | {d.key: value} for d in self.dimensions for value in d.probes)
+        return self._distinct(
+            self._where(d.key, first) | {d.key: value} for d in self.dimensions for value in d.probes
+        )
 
     def suggest(self, trial: Trial) -> Point:
         """A point of the sampler's choice."""
@@ -88,15 +95,28 @@ class Space:
 
     def _distinct(self, points: Iterable[Point]) -> list[Point]:
         """Without the keys that do not count, so that points which differ in these only are one."""
-        kept = (self._active(point) for point in points)
+        kept = (self.active(point) for point in points)
         return list({repr(sorted(point.items())): point for point in kept}.values())
 
-    def _active(self, point: Point) -> Point:
+    def active(self, point: Mapping[str, Any]) -> Point:
+        """The part of a point that counts.
+
+        Raises:
+            KeyError: it lacks a key that counts.
+        """
         active: Point = {}
         for dimension in self._by_need():
             if self._holds(dimension.key, active):
                 active[dimension.key] = point[dimension.key]
         return {key: value for key, value in point.items() if key in active}
+
+    def _where(self, key: str, point: Point) -> Point:
+        """`point`, changed as far as it must be for `key` to count."""
+        for c in self.conditions.get(key, ()):
+            needed = next(d for d in self.dimensions if d.key == c.key)
+            value = next((v for v in needed.probes if c.holds(needed, v)), point[c.key])
+            point = self._where(c.key, point | {c.key: value})
+        return point
 
     def _by_need(self) -> list[Dimension]:
         """A dimension after those that decide whether it counts."""
@@ -109,22 +129,16 @@ class Space:
 
     def _holds(self, key: str, point: Mapping[str, Any]) -> bool:
         known = {d.key: d for d in self.dimensions}
-        return all(
-            c.key in point and _same(known[c.key].override(point[c.key]).partition("=")[2], c.values)
-            for c in self.conditions.get(key, ())
-        )
+        return all(c.key in point and c.holds(known[c.key], point[c.key]) for c in self.conditions.get(key, ()))
 
     def _when(self, key: str) -> str:
         conditions = " and ".join(f"{c.key}={','.join(c.values)}" for c in self.conditions.get(key, ()))
         return f" if {conditions}" if conditions else ""
 
 
-def _same(written: str, values: tuple[str, ...]) -> bool:
-    return written in values or any(_as_number(written) == _as_number(v) is not None for v in values)
-
-
-def _as_number(text: str) -> float | None:
+def _meant(text: str) -> float | str:
+    """A number however it is written, a truth in either case; else the text."""
     try:
         return float(text)
     except ValueError:
-        return None
+        return text.lower() if text.lower() in ("true", "false") else text

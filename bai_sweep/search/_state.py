@@ -77,9 +77,10 @@ def read_state(study: optuna.Study) -> StudyState:
     finished = tuple(t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED))
     ended = {t.user_attrs[NUMBER] for t in finished}
     failed = {t.user_attrs[NUMBER]: t for t in trials if t.user_attrs.get(OUTCOME) in ("failed", "exhausted")}
+    without = set(attrs.get(WITHDRAWN, [])) - ended - failed.keys()
     alive = {t.user_attrs[NUMBER] for t in trials if not t.state.is_finished()}
     return StudyState(
-        total=attrs.get(TOTAL, 0) - len(attrs.get(WITHDRAWN, [])),
+        total=attrs.get(TOTAL, 0) - len(without),
         finished=finished,
         pruned=tuple(t for t in finished if t.state == TrialState.PRUNED),
         running=tuple(t for t in trials if t.state == TrialState.RUNNING),

@@ -63,7 +63,9 @@ def _point(group: Sequence[FrozenTrial]) -> FrozenTrial:
     first = next((t for t in group if t.params), group[0])
     if open_ or not complete:
         running = any(t.state == TrialState.RUNNING for t in group)
-        state = TrialState.RUNNING if running or (open_ and complete) else (open_ or group)[0].state
+        pruned = (t.state for t in group if t.state == TrialState.PRUNED)
+        ended = next(pruned, TrialState.FAIL)
+        state = TrialState.RUNNING if running or (open_ and complete) else TrialState.WAITING if open_ else ended
         return _changed(first, state=state)
     means = [math.fsum(values) / len(complete) for values in zip(*(t.values for t in complete), strict=True)]
     return _changed(first, state=TrialState.COMPLETE, values=means, constraints=_mean_constraints(complete))

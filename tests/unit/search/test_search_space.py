@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import optuna
 import pytest
-from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -18,14 +16,6 @@ from bai_sweep.records import UserError
 from bai_sweep.search._dimensions import Interval
 from bai_sweep.search._grammar import parse_space
 from bai_sweep.search._space import Space
-from bai_sweep.sources import packaged_dir
-
-
-@pytest.fixture(scope="module")
-def loader() -> Iterator[ConfigLoader]:
-    with initialize_config_dir(str(packaged_dir("conf")), version_base="1.3"):
-        yield GlobalHydra.instance().config_loader()
-
 
 CONFIG = OmegaConf.create({"weights": {"instruct": 0.5, "distilled": 0.5}, "three": {"a": 1, "b": 0, "c": 0}})
 

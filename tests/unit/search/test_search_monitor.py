@@ -1,0 +1,266 @@
+"""What a running trial is told: by hand-made telemetry and reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+import pytest
+from hydra import compose, initialize_config_dir
+from optuna.trial import TrialState
+
+from bai_sweep.config import StabilityConfig, parse
+from bai_sweep.records import EvalReport, Score, StepTelemetry
+from bai_sweep.search._monitor import TrialMonitor
+from bai_sweep.search._sampler import make_pruner
+from bai_sweep.signals import StopRequested, TrialPruned
+from bai_sweep.sources import packaged_dir
+from bai_sweep.stability import diagnose
+from tests.search_settings import search_settings
+
+MEDIAN = {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 1, "n_warmup_steps": 0}
+WILCOXON = {"_target_": "optuna.pruners.WilcoxonPruner", "p_threshold": 0.1, "n_startup_steps": 4}
+STEP = {"metric": "objective/scores", "direction": "maximize", "window": 3}
+
+
+@pytest.fixture(scope="module")
+def stability() -> StabilityConfig:
+    with initialize_config_dir(str(packaged_dir("conf")), version_base="1.3"):
+        return parse(compose("config")).stability
+
+
+class Watched:
+    """A monitor with its study."""
+
+    def __init__(self, stability: StabilityConfig, *, stop: Sequence[bool] = (), **changes: Any) -> None:
+        self.settings = search_settings(**changes)
+        single = len(self.settings.objective) == 1
+        self.study = optuna.create_study(directions=list(self.settings.direction))
+        self.asked: list[bool] = list(stop)
+        self.diagnosed = 0
+        self._single, self._stability = single, stability
+        self.begin()
+
+    def begin(self) -> None:
+        """The next trial."""
+        self.trial = self.study.ask()
+
+        def stability() -> StabilityConfig:
+            self.diagnosed += 1
+            return self._stability
+
+        self.monitor = TrialMonitor(
+            self.study,
+            self.trial._trial_id,
+            settings=self.settings,
+            pruner=make_pruner(self.settings.pruner) if self._single else None,
+            stability=stability,
+            stop_asked=lambda: bool(self.asked) and self.asked.pop(0),
+        )
+
+    @property
+    def reported(self) -> dict[int, float]:
+        return self.study.trials[-1].intermediate_values
+
+    def run(self, telemetry: Sequence[StepTelemetry]) -> str | None:
+        """Why it was pruned."""
+        try:
+            for end in range(1, len(telemetry) + 1):
+                self.monitor.step(telemetry[:end])
+        except TrialPruned as ended:
+            return str(ended)
+        return None
+
+
+def _telemetry(
+    lengths: Sequence[float] | None = None, scores: Sequence[float] | None = None, kl: float = 0.0
+) -> list[StepTelemetry]:
+    count = len(lengths or scores or ())
+    return [
+        StepTelemetry(
+            step + 1,
+            {
+                "completions/mean_length": lengths[step] if lengths else 100.0,
+                "objective/scores": scores[step] if scores else 0.0,
+                "objective/kl": kl,
+            },
+        )
+        for step in range(count)
+    ]
+
+
+def test_each_step_reports_its_trailing_mean(stability: StabilityConfig) -> None:
+    watched = Watched(stability, pruner=MEDIAN, report=STEP)
+    assert watched.run(_telemetry(scores=[3.0, 6.0, 0.0, 9.0])) is None
+    assert watched.reported == {1: 3.0, 2: 4.5, 3: 3.0, 4: 5.0}
+
+
+@pytest.mark.parametrize("objective", ["maximize", "minimize"])
+@pytest.mark.parametrize("report", ["maximize", "minimize"])
+def test_reports_are_compared_in_their_own_direction(objective: str, report: str, stability: StabilityConfig) -> None:
+    watched = Watched(stability, pruner=MEDIAN, direction=objective, report={**STEP, "direction": report})
+    good, bad = (2.0, 1.0) if report == "maximize" else (1.0, 2.0)
+    assert watched.run(_telemetry(scores=[good] * 3)) is None
+    sign = 1 if objective == report else -1
+    assert watched.reported == {1: sign * good, 2: sign * good, 3: sign * good}
+    watched.study.tell(watched.trial, 0.0)
+    watched.begin()
+    why = watched.run(_telemetry(scores=[bad] * 3))
+    assert why == f"MedianPruner at step 1: objective/scores {bad:.4g} is behind other trials'"
+    watched.begin()
+    assert watched.run(_telemetry(scores=[good] * 3)) is None
+
+
+def test_a_metric_that_is_not_there_is_not_reported(stability: StabilityConfig) -> None:
+    watched = Watched(stability, pruner=MEDIAN, report={**STEP, "metric": "objective/other"})
+    assert watched.run(_telemetry(scores=[1.0, 2.0])) is None
+    assert watched.reported == {}
+    watched = Watched(stability, pruner=MEDIAN, report=STEP)
+    assert watched.run(_telemetry(scores=[math.nan, 1.0, 1.0, 1.0])) is None
+    assert watched.reported == {4: 1.0}  # the first window without a hole
+
+
+COLLAPSE = {
+    "fast": [100.0] * 4 + [20.0] * 16,
+    "slow": [100.0] * 6 + [100.0 - 8 * k for k in range(10)] + [20.0] * 4,
+    "with a return": [100.0] * 5 + [20.0] * 5 + [100.0] * 10 + [20.0] * 5,
+}
+HEALTHY = {
+    "flat": [100.0] * 30,
+    "growing": [100.0 + 5 * k for k in range(30)],
+    "noisy": [100.0 + 15 * (-1) ** k for k in range(30)],
+    "a little shorter": [100.0] * 5 + [80.0] * 25,
+}
+
+
+@pytest.mark.parametrize("patience", [1, 3, 6])
+@pytest.mark.parametrize("name", COLLAPSE)
+def test_collapse_ends_a_trial_once_the_verdict_has_lasted(
+    name: str, patience: int, stability: StabilityConfig
+) -> None:
+    telemetry = _telemetry(COLLAPSE[name])
+    certain = [
+        diagnose(telemetry[:end], stability).verdicts[0].level == "certain" for end in range(1, len(telemetry) + 1)
+    ]
+    ends = [end for end in range(patience, len(certain) + 1) if all(certain[end - patience : end])]
+    watched = Watched(stability, collapse={"detectors": ["length_collapse"], "patience": patience})
+    why = watched.run(telemetry)
+    if not ends:
+        assert why is None
+        return
+    assert why is not None
+    assert why.startswith(f"length_collapse is certain at step {ends[0]}, and was for {patience} steps: from 100.0 to")
+    assert watched.diagnosed == 1  # the detectors' settings are composed once
+
+
+def test_some_series_collapse_and_one_streak_is_broken(stability: StabilityConfig) -> None:
+    def steps(name: str, patience: int) -> str | None:
+        return Watched(stability, collapse={"detectors": ["length_collapse"], "patience": patience}).run(
+            _telemetry(COLLAPSE[name])
+        )
+
+    # By step 11 of the default settings the fall at step 6 lies in the first half; by step 15 it is back.
+    assert "at step 11" in str(steps("fast", 1))
+    assert "at step 15" in str(steps("fast", 5))
+    assert "at step 13" in str(steps("with a return", 1))
+    assert steps("with a return", 3) is None
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_healthy_trials_go_on(name: str, stability: StabilityConfig) -> None:
+    detectors = ["length_collapse", "kl_blow_up", "reward_hockey_stick"]
+    watched = Watched(stability, collapse={"detectors": detectors, "patience": 1})
+    assert watched.run(_telemetry(HEALTHY[name], kl=1.0)) is None
+
+
+def test_only_the_detectors_that_are_named_end_a_trial(stability: StabilityConfig) -> None:
+    telemetry = _telemetry(COLLAPSE["fast"], kl=60.0)
+    assert Watched(stability).run(telemetry) is None
+    why = Watched(stability, collapse={"detectors": ["kl_blow_up"], "patience": 2}).run(telemetry)
+    assert why == "kl_blow_up is certain at step 2, and was for 2 steps: largest mean KL over 5 steps 60.00 nats"
+
+
+def test_with_several_objectives_collapse_alone_ends_a_trial(stability: StabilityConfig) -> None:
+    several: dict[str, Any] = {
+        "objective": ["eval/overall", "objective/final_kl"],
+        "direction": ["maximize", "minimize"],
+    }
+    watched = Watched(stability, **several, collapse={"detectors": ["length_collapse"], "patience": 3})
+    why = watched.run(_telemetry(COLLAPSE["fast"]))
+    assert why is not None
+    assert "length_collapse is certain" in why
+    assert watched.reported == {}
+
+
+def _report(*items: Sequence[float], missing: bool = False) -> EvalReport:
+    scores = tuple(
+        Score(f"b{index}", sum(points) / len(points), 1.0, len(points), "acc", items=tuple(points))
+        for index, points in enumerate(items)
+    )
+    return EvalReport(scores, {"b9": "gone"} if missing else {})
+
+
+def test_wilcoxon_compares_the_items_of_the_cheap_evaluation(stability: StabilityConfig) -> None:
+    settings = {"pruner": WILCOXON, "screen": 8, "report": {**STEP, "metric": "eval/items"}}
+    watched = Watched(stability, **settings)
+    watched.monitor.step(_telemetry(scores=[1.0]))
+    watched.monitor.screened(_report([100.0, 90.0, 80.0, 100.0], [70.0, 100.0]))
+    assert watched.reported == {0: 100.0, 1: 90.0, 2: 80.0, 3: 100.0, 4: 70.0, 5: 100.0}
+    watched.study.tell(watched.trial, 90.0)
+    watched.begin()
+    with pytest.raises(TrialPruned, match=r"WilcoxonPruner after the cheap evaluation: eval/items .* is behind"):
+        watched.monitor.screened(_report([0.0, 10.0, 0.0, 0.0], [10.0, 5.0]))
+    watched.begin()
+    watched.monitor.screened(_report([100.0, 90.0, 80.0, 100.0], [70.0, 90.0]))
+
+
+@pytest.mark.parametrize(("metric", "values"), [("eval/overall", (60.0, 20.0)), ("eval/b1", (70.0, 30.0))])
+def test_the_cheap_evaluation_may_be_compared_as_a_whole(
+    metric: str, values: tuple[float, float], stability: StabilityConfig
+) -> None:
+    watched = Watched(stability, pruner=MEDIAN, screen=2, report={**STEP, "metric": metric})
+    watched.monitor.screened(_report([40.0, 60.0], [70.0, 70.0]))
+    assert watched.reported == {1: values[0]}
+    watched.study.tell(watched.trial, 1.0)
+    watched.begin()
+    with pytest.raises(TrialPruned, match=rf"MedianPruner after the cheap evaluation: {metric} {values[1]:.4g} is"):
+        watched.monitor.screened(_report([0.0, 20.0], [30.0, 30.0]))
+
+
+def test_a_cheap_evaluation_without_a_value_ends_nothing(stability: StabilityConfig) -> None:
+    watched = Watched(stability, pruner=MEDIAN, screen=2, report={**STEP, "metric": "eval/overall"})
+    watched.monitor.screened(_report([40.0], missing=True))
+    assert watched.reported == {}
+    watched = Watched(stability, pruner=MEDIAN, screen=2, report=STEP)  # PPO's steps are compared
+    watched.monitor.screened(_report([40.0]))
+    assert watched.reported == {}
+
+
+def test_it_stops_at_every_safe_point_when_asked(stability: StabilityConfig) -> None:
+    watched = Watched(stability, stop=[False, True, True, True])
+    watched.monitor.safe_point()
+    for ask in (
+        watched.monitor.safe_point,
+        lambda: watched.monitor.step(_telemetry(scores=[1.0])),
+        lambda: watched.monitor.screened(_report([1.0])),
+    ):
+        with pytest.raises(StopRequested):
+            ask()
+    assert issubclass(StopRequested, KeyboardInterrupt)  # nothing that catches Exception catches it
+
+
+def test_pruning_goes_before_stopping(stability: StabilityConfig) -> None:
+    watched = Watched(stability, stop=[True], collapse={"detectors": ["kl_blow_up"], "patience": 1})
+    with pytest.raises(TrialPruned, match="kl_blow_up"):
+        watched.monitor.step(_telemetry(scores=[0.0], kl=60.0))
+
+
+def test_a_worker_taken_for_dead_goes_on_in_peace(
+    stability: StabilityConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = Watched(stability, pruner=MEDIAN, report=STEP)
+    watched.study.tell(watched.trial, state=TrialState.FAIL)
+    watched.monitor.step(_telemetry(scores=[1.0]))
+    assert "others took this worker for dead" in caplog.text
