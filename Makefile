@@ -9,10 +9,11 @@ SETUP := $(VENV)/.installed
 
 setup: $(SETUP)
 
+# Hydra's launcher for Ray asks for a cloudpickle older than what others here need, and runs with theirs.
 $(SETUP): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --no-deps hydra-ray-launcher==1.2.2 --editable .
 	touch $@
 
 sweep: setup

@@ -118,8 +118,7 @@ def conclude(handle: StudyHandle, *, failures: Mapping[int, str]) -> None:
         for path in _written(handle.folder):
             run.log_artifact(path)
         if study.choice:
-            winner = study.winner
-            run.set_tags({"recommended": winner.label if winner else "none", "reason": study.choice.reason})
+            run.set_tags({"recommended": study.recommended or "none", "reason": study.choice.reason})
         run.log_metrics({"trials/finished": len(study.results), "trials/failed": len(failures)})
     tracker.finish(handle.parent_run_id, "FAILED" if failures else "FINISHED")
     Console().print(terminal_table(study))

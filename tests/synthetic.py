@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bai_sweep.config import SelectionConfig
 from bai_sweep.records import (
     Diagnosis,
     EvalReport,
@@ -19,6 +20,9 @@ from bai_sweep.records import (
     Verdict,
 )
 
+RULE = SelectionConfig(
+    name="test", allow_suspected=True, max_kl=None, min_length_ratio=None, bootstrap=2000, confident=0.95
+)
 BENCHMARKS = {"knowledge": 120, "arithmetic": 80, "arena": 60}
 
 

@@ -13,8 +13,11 @@ from bai_sweep.search.control import add_points, request_stop, take_stop_back
 def status(arguments: Sequence[str]) -> None:
     """Prints where a study is."""
     from rich.console import Console
+    from rich.text import Text
 
-    Console().print(describe(find(parse_arguments(arguments, KEYS))))
+    console = Console()
+    for part in describe(find(parse_arguments(arguments, KEYS))):
+        console.print(part, soft_wrap=isinstance(part, Text))
 
 
 def stop(arguments: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -18,8 +18,8 @@ from bai_sweep.progress import clock, read_progress
 from bai_sweep.search.control import Best, StudyState, read_state
 
 
-def describe(found: Found) -> RenderableType:
-    """What `status` prints."""
+def describe(found: Found) -> list[RenderableType]:
+    """What `status` prints, in parts."""
     state = read_state(found.study)
     parts: list[RenderableType] = [Text(_headline(found, state), style="bold")]
     if state.stopped:
@@ -27,9 +27,9 @@ def describe(found: Found) -> RenderableType:
     if state.running:
         parts.append(_running(found, state.running))
     if state.best:
-        parts.append(_best(state))
+        parts += _best(state)
     parts += [Text(f"trial {number} failed: {reason}", style="red") for number, reason in state.failures.items()]
-    return Group(*parts)
+    return parts
 
 
 def _headline(found: Found, state: StudyState) -> str:
@@ -75,7 +75,7 @@ def _running(found: Found, trials: Sequence[FrozenTrial]) -> RenderableType:
     return table
 
 
-def _best(state: StudyState) -> RenderableType:
+def _best(state: StudyState) -> list[RenderableType]:
     table = _table("#", "point", *state.objectives, "seeds", "")
     for best in state.best:
         values = [_value(*pair) for pair in zip(best.values, best.errors, strict=True)]
@@ -88,7 +88,7 @@ def _best(state: StudyState) -> RenderableType:
         if many
         else (f"best so far: the {arrow[state.directions[0]]} {state.objectives[0]}")
     )
-    return Group(Text(title), table)
+    return [Text(title), table]
 
 
 def _value(value: float, error: float) -> str:

@@ -46,7 +46,7 @@ def _headline(study: StudyReport) -> str:
     if study.winner is None:
         return "A single trial" if _alone(study) else "No ratio to recommend"
     verb = "So far, take" if study.pending else "Take"
-    return f'{verb} <span class="pick">{text(study.winner.label.replace("=", " = "))}</span>'
+    return f'{verb} <span class="pick">{text(study.recommended.replace("=", " = "))}</span>'
 
 
 def _alone(study: StudyReport) -> TrialResult | None:

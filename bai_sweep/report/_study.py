@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,16 @@ class StudyReport:
         """The recommended trial."""
         wanted = self.choice.winner if self.choice else None
         return next((result for result in self.results if result.number == wanted), None)
+
+    @property
+    def recommended(self) -> str:
+        """The recommended point as people write it; of a study that repeats its points, without the seed."""
+        winner = self.winner
+        if winner is None:
+            return ""
+        point = {key: value for key, value in winner.params.items() if key != "seed"}
+        alike = [r for r in self.results if point and {k: v for k, v in r.params.items() if k != "seed"} == point]
+        return replace(winner, params=point).label if len(alike) > 1 else winner.label
 
     @property
     def trials_folder(self) -> Path | None:

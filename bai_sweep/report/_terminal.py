@@ -20,7 +20,7 @@ def terminal_table(study: StudyReport) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = [*_tables(study), *_faults(study), *_unfinished(study)]
+    parts: list[RenderableType] = [*_tables(study), *_faults(study), *_early(study), *_unfinished(study)]
     if study.choice:
         parts += [Text(), _recommendation(study)]
     places = {"report": study.folder / "report.html", "trials": study.trials_folder, "compare": study.link}
@@ -53,6 +53,13 @@ def _faults(study: StudyReport) -> list[RenderableType]:
     unstable = [result for result in study.ordered if result.diagnosis.worst != "none"]
     lines = [Text(f"trial {result.number}: {faults(result.diagnosis)}", style="yellow") for result in unstable]
     return [Text(), *lines] if lines else []
+
+
+def _early(study: StudyReport) -> list[RenderableType]:
+    from rich.text import Text
+
+    early = [result for result in study.ordered if result.pruned is not None]
+    return [Text(), *(Text(f"trial {r.number} ended early: {r.pruned}") for r in early)] if early else []
 
 
 def _columns(table: Table, kept: list[int]) -> Table:
@@ -93,6 +100,6 @@ def _recommendation(study: StudyReport) -> RenderableType:
     from rich.text import Text
 
     choice, winner = study.choice, study.winner
-    head = f"Take {winner.label}" if winner else "No recommendation"
+    head = f"Take {study.recommended}" if winner else "No recommendation"
     doubt = "" if winner is None or (choice and choice.clear) else " (not clear)"
     return Text.assemble((f"{head}{doubt}. ", "bold"), choice.reason if choice else "")

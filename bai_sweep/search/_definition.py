@@ -11,10 +11,11 @@ from bai_sweep.config import TrialConfig
 # may hold an address with a password, which belongs into no study's record.
 _NOT_COMPARED = frozenset(
     (
-        *("study", "resume", "workers", "threads", "device", "results_dir"),
+        *("study", "resume", "force", "workers", "threads", "device", "results_dir"),
         *("save_merge", "save_actor", "selection", "tracking"),
     )
 )
+_PLACES = ("evaluation.cache_dir", "evaluation.data_dir")  # where a machine has what all machines have
 
 
 _ABSENT = "not fixed"  # not there, or different from trial to trial
@@ -26,7 +27,11 @@ def common_settings(configs: Sequence[TrialConfig]) -> dict[str, Any]:
     Of a search space's points these are the settings that are neither swept nor follow from swept ones.
     """
     first, *others = (dict(_leaves(c.model_dump(mode="json", exclude=set(_NOT_COMPARED)))) for c in configs)
-    return {key: value for key, value in first.items() if all(key in o and o[key] == value for o in others)}
+    return {
+        key: value
+        for key, value in first.items()
+        if key not in _PLACES and all(key in o and o[key] == value for o in others)
+    }
 
 
 def differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

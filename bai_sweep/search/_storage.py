@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import optuna
@@ -15,7 +16,8 @@ from bai_sweep.search._journal import Journal
 from bai_sweep.search._patience import patient
 
 JOURNAL = "study.log"
-_DRIVERS = {"postgresql": "postgresql", "mysql": "mysql"}  # dialects whose driver is an extra of ours
+_EXTRAS = ("postgresql", "mysql")  # dialects whose driver is an extra of ours
+_DEFAULT_DRIVERS = {"postgresql": ("psycopg2", "psycopg"), "mysql": ("MySQLdb", "pymysql")}
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,23 @@ def open_database(url: str) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     try:
-        return get_storage(RDBStorage(url, engine_kwargs=options))
+        return get_storage(RDBStorage(_with_driver(url), engine_kwargs=options))
     except (ImportError, NoSuchModuleError) as error:
         dialect = url.partition(":")[0].partition("+")[0]
-        fix = f'pip install "bai-sweep[{_DRIVERS[dialect]}]"' if dialect in _DRIVERS else "install its driver"
+        fix = f'pip install "bai-sweep[{dialect}]"' if dialect in _EXTRAS else "install its driver"
         raise UserError(f"the storage {shown(url)} needs a driver that is not installed ({error}); {fix}") from error
     except (DBAPIError, ArgumentError, OSError) as error:
         why = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         raise UserError(
             f"the storage {shown(url)} cannot be reached: {why}; start it, or correct hydra.sweeper.storage"
         ) from error
+
+
+def _with_driver(url: str) -> str:
+    """SQLAlchemy's default drivers of PostgreSQL and MySQL are not those that our extras install."""
+    dialect, sign, rest = url.partition("://")
+    default, ours = _DEFAULT_DRIVERS.get(dialect, ("", ""))
+    return f"{dialect}+{ours}{sign}{rest}" if default and find_spec(default) is None else url
 
 
 def shown(url: str) -> str:

@@ -9,33 +9,49 @@ from bai_sweep.config import SelectionConfig
 from bai_sweep.records import Choice, TrialResult
 from bai_sweep.selection._bootstrap import TIE, best_probabilities, noise_is_known, overall_draws
 from bai_sweep.selection._eligibility import ineligible
+from bai_sweep.selection._replicates import Candidate, candidate_draws, candidates
 
 
 def choose(results: Sequence[TrialResult], config: SelectionConfig, seed: int) -> Choice:
     """The eligible trial with the best overall score.
 
     A trial with a certain fault is never eligible; `config` says whether a suspected one is, and the budgets of KL
-    and length. Trials whose scores are equal are ranked by the smaller final KL, then by number.
+    and length. Trials whose scores are equal are ranked by the smaller final KL, then by number. Trials that differ in
+    their seed only are judged by their mean, and all are out if one is; the choice names the first of them.
 
     Args:
         results: the finished trials of one study, in any order.
         config: the rule.
         seed: of the bootstrap; the same seed gives the same probabilities.
     """
-    trials = sorted(results, key=lambda result: result.number)
-    barred = ineligible(trials, config)
-    eligible = [result for result in trials if result.number not in barred]
-    probability = {result.number: 0.0 for result in trials}
+    points = candidates(results)
+    trials = [point.result for point in points]
+    faults = ineligible(results, config)
+    barred = {point.result.number: why for point in points if (why := _why_barred(point, faults))}
+    chosen = [point for point in points if point.result.number not in barred]
+    eligible = [point.result for point in chosen]
+    probability = {result.number: 0.0 for result in results}
+    everyone = {m.number: barred[p.result.number] for p in points if p.result.number in barred for m in p.members}
     if not eligible:
-        return Choice(None, (), probability, barred, _nobody(trials, barred), clear=False)
-    shares = best_probabilities(overall_draws(eligible, config.bootstrap, seed))
-    probability |= {result.number: float(share) for result, share in zip(eligible, shares, strict=True)}
+        return Choice(None, (), probability, everyone, _nobody(trials, barred), clear=False)
+    members = [member for point in chosen for member in point.members]
+    draws = dict(zip([m.number for m in members], overall_draws(members, config.bootstrap, seed).T, strict=True))
+    shares = best_probabilities(candidate_draws(chosen, draws, seed))
+    for point, share in zip(chosen, shares, strict=True):
+        probability |= {member.number: float(share) for member in point.members}
     ranked = _ranked(eligible)
     clear = len(trials) > 1 and noise_is_known(eligible) and probability[ranked[0].number] >= config.confident
     reason = " ".join(
         [_lead(ranked, probability, clear, len(trials)), *_noise(eligible), *_ruled_out(trials, barred, ranked[0])]
     )
-    return Choice(ranked[0].number, tuple(r.number for r in ranked), probability, barred, reason, clear)
+    return Choice(ranked[0].number, tuple(r.number for r in ranked), probability, everyone, reason, clear)
+
+
+def _why_barred(point: Candidate, faults: Mapping[int, str]) -> str:
+    """All its trials' reasons; of a repeated point with the seed that each is of."""
+    if len(point.members) == 1:
+        return faults.get(point.result.number, "")
+    return "; ".join(f"seed {m.seed}: {faults[m.number]}" for m in point.members if m.number in faults)
 
 
 def _ranked(eligible: Sequence[TrialResult]) -> list[TrialResult]:

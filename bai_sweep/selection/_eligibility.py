@@ -17,6 +17,8 @@ def ineligible(results: Sequence[TrialResult], config: SelectionConfig) -> dict[
 
 
 def _reasons(result: TrialResult, benchmarks: set[str], config: SelectionConfig) -> list[str]:
+    if result.pruned is not None:
+        return [f"ended early, {result.pruned}"]
     return [
         *_verdict_reasons(result, config),
         *_budget_reasons(result, config),

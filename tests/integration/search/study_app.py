@@ -19,6 +19,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
+from bai_sweep.command import run_command
 from bai_sweep.search import current_trial
 from bai_sweep.sources import packaged_dir
 
@@ -71,5 +72,8 @@ def note(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv.append("hydra.sweeper.study_functions=study_app")
-    main()
+    if sys.argv[1] in ("status", "stop", "add", "worker"):
+        run_command(sys.argv[1], sys.argv[2:], hydra_main=main)
+    else:
+        sys.argv.append("hydra.sweeper.study_functions=study_app")
+        main()

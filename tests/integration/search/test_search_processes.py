@@ -27,8 +27,17 @@ class App:
         self._started: list[subprocess.Popen[str]] = []
 
     def start(self, *overrides: str) -> subprocess.Popen[str]:
+        return self.start_command("-m", *overrides)
+
+    def command(self, *arguments: str, code: int = 0) -> str:
+        process = self.start_command(*arguments)
+        output, _ = process.communicate(timeout=180)
+        assert process.returncode == code, output
+        return output
+
+    def start_command(self, *arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, str(APP), "-m", *overrides],
+            [sys.executable, str(APP), *arguments],
             cwd=self.folder,
             env={k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | {"PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
@@ -39,10 +48,7 @@ class App:
         return process
 
     def run(self, *overrides: str, code: int = 0) -> str:
-        process = self.start(*overrides)
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == code, output
-        return output
+        return self.command("-m", *overrides, code=code)
 
     def trace(self, kind: str = "") -> list[list[str]]:
         path = self.folder / "trace.txt"
@@ -65,7 +71,7 @@ class App:
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.05)
@@ -153,7 +159,7 @@ def test_interrupted_study_says_how_to_go_on(app: App, workers: int, kind: signa
     process = app.start(THREE, f"workers={workers}")
     wait_until(lambda: app.numbers("start")[workers - 1])
     process.send_signal(kind)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "resume=true goes on" in output
     assert "Traceback" not in output
@@ -171,7 +177,7 @@ def test_workers_run_through_another_launcher(app: App) -> None:
     process = app.start(THREE, "workers=2", "hydra/launcher=joblib", "actor=bai,stage1")
     wait_until(lambda: app.numbers("end")[5])  # one worker waits in trial 0, the other does all the rest
     app.release(0)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output
     assert app.numbers("end") == dict.fromkeys(range(6), 1)
     assert len({line[2] for line in app.trace("start")}) == 2

@@ -15,14 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bai_sweep.config import SelectionConfig
 from bai_sweep.records import Score, StepTelemetry, TrialResult
 from bai_sweep.selection import best_probabilities, choose, overall_draws
-from tests.synthetic import score, trial, verdict
+from tests.synthetic import RULE, score, trial, verdict
 
-RULE = SelectionConfig(
-    name="test", allow_suspected=True, max_kl=None, min_length_ratio=None, bootstrap=2000, confident=0.95
-)
 LOW, MIDDLE, HIGH = [0.0] * 20, [0.0, 100.0] * 10, [100.0] * 20
 
 
