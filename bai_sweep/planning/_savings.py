@@ -12,6 +12,7 @@ from bai_sweep.planning._pruners import FEWEST, Saving, compares_steps, configur
 from bai_sweep.records import StepTelemetry
 
 USUAL_METRIC = "objective/scores"
+ORDERS = 20
 USUAL_DETECTORS = ("length_collapse", "kl_blow_up")
 """What the collapse rule is shown with where a study has none; a reward that dips early may climb again."""
 
@@ -62,42 +63,62 @@ def savings_of(
         return Savings(len(whole), (), "", f"nothing to replay: {found}, and {FEWEST} are the fewest that tell")
     by_step = metric is None or not metric.startswith("eval/")
     shown = metric if metric is not None and by_step else USUAL_METRIC
-    detectors = tuple(collapse) or USUAL_DETECTORS
+    rules = rules_of(config.rl.steps, pruner, collapse, by_step=by_step)
     curves = [
         curve_of(
             trial,
             shown,
             window=window,
-            detectors=detectors,
+            detectors=rules.detectors,
             patience=patience,
             stability=config.stability,
         )
         for trial in whole
     ]
-    rules, with_collapse, chosen = _rules(config.rl.steps, pruner, collapse, detectors, by_step=by_step)
-    rows = replay(
-        curves, rules, collapse=with_collapse, direction=direction if by_step else "maximize", seed=config.seed
-    )
-    note = f"{len(whole)} earlier trials replayed in 20 random orders on {shown}, mean of {window} steps"
-    return Savings(len(whole), rows, chosen, note if by_step else f"{note}; {metric} is no metric of PPO's steps")
+    way = direction if by_step else "maximize"
+    rows = replay(curves, rules.pruners, collapse=rules.collapsing, direction=way, orders=ORDERS, seed=config.seed)
+    note = f"{len(whole)} earlier trials replayed in {ORDERS} random orders on {shown}, mean of {window} steps"
+    return Savings(len(whole), rows, rules.own, note if by_step else f"{note}; {metric} is no metric of PPO's steps")
 
 
-def _rules(
-    steps: int, pruner: Mapping[str, Any] | None, collapse: Sequence[str], detectors: Sequence[str], *, by_step: bool
-) -> tuple[dict[str, Mapping[str, Any] | None], tuple[str, ...], str]:
-    """The rules by name, those of them that end collapsed trials too, and the study's own."""
-    rules = configured_pruners(steps)
+@dataclass(frozen=True)
+class Rules:
+    """What is compared.
+
+    Args:
+        pruners: Optuna's, by the rule's name; None: none.
+        collapsing: The rules that end collapsed trials too.
+        detectors: That say which these are.
+        own: The study's rule; empty where it cannot be replayed.
+    """
+
+    pruners: Mapping[str, Mapping[str, Any] | None]
+    collapsing: tuple[str, ...]
+    detectors: tuple[str, ...]
+    own: str
+
+
+def rules_of(steps: int, pruner: Mapping[str, Any] | None, collapse: Sequence[str], *, by_step: bool) -> Rules:
+    """The pruners of conf/, the collapse rule alone, and the study's own choice.
+
+    Args:
+        steps: Of a trial of the study.
+        pruner: The study's.
+        collapse: Its detectors.
+        by_step: Whether its pruner compares a metric of PPO's steps.
+    """
+    detectors = tuple(collapse) or USUAL_DETECTORS
     alone = f"collapse ({', '.join(detectors)})"
-    rules[alone] = None
+    known = {**configured_pruners(steps), alone: None}
     if pruner is not None and str(pruner.get("_target_", "")).endswith("NopPruner"):
         pruner = None
     if pruner is not None and not (by_step and compares_steps(pruner)):
-        return rules, (alone,), ""
-    own = "none" if pruner is None else next((k for k, v in rules.items() if v == dict(pruner)), "this pruner")
-    rules[own] = pruner
+        return Rules(known, (alone,), detectors, "")
+    own = "none" if pruner is None else next((k for k, v in known.items() if v == dict(pruner)), "this pruner")
+    known[own] = pruner
     if not collapse:
-        return rules, (alone,), own
+        return Rules(known, (alone,), detectors, own)
     if pruner is None:
-        return rules, (alone,), alone
+        return Rules(known, (alone,), detectors, alone)
     both = f"{own} and collapse"
-    return {**rules, both: pruner}, (alone, both), both
+    return Rules({**known, both: pruner}, (alone, both), detectors, both)
