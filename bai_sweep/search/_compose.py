@@ -41,7 +41,7 @@ class Composer:
         key = tuple(f"{o.key_or_group}{_members(o.value())}" if o in plain else str(o.input_line) for o in parsed)
         if key not in self._composed:
             whole = self._by_hydra(overrides)
-            self._composed[key] = pickle.dumps(whole)
+            self._composed[key] = _pickled(whole)
             return whole
         kept = self._composed[key]
         if kept is None:
@@ -81,6 +81,13 @@ def _members(value: object) -> str:
     if not isinstance(value, Mapping):
         return ""
     return "{" + ",".join(sorted(f"{key}{_members(item)}" for key, item in value.items())) + "}"
+
+
+def _pickled(config: DictConfig) -> bytes | None:
+    try:
+        return pickle.dumps(config)
+    except pickle.PicklingError:  # of a launcher's schema, which Hydra has imported twice
+        return None
 
 
 def _alike(one: DictConfig, other: DictConfig) -> bool:

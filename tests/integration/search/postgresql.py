@@ -8,6 +8,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import final
 
@@ -24,21 +25,18 @@ def programs() -> Path | None:
 class Server:
     """A server with one database, `studies`, on a free port of the loopback interface.
 
-    Args:
-        folder: for its files; the server does not run as root, so root lends it to `postgres`.
+    It does not run as root, so its files are in a temporary folder of their own: pytest's are their owner's alone.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         bin_folder = programs()
         assert bin_folder is not None, "no PostgreSQL on this machine"
+        folder = Path(tempfile.mkdtemp(prefix="bai-postgresql-"))
         self._bin, self._data, self._socket = bin_folder, folder / "data", folder
         self._user = "postgres" if os.geteuid() == 0 else getpass.getuser()
         if os.geteuid() == 0:
             owner = pwd.getpwnam(self._user)
             os.chown(folder, owner.pw_uid, owner.pw_gid)
-            for parent in folder.parents:  # pytest's folders are their owner's alone
-                if parent.stat().st_mode & 0o011 == 0 and parent.stat().st_uid == 0:
-                    parent.chmod(parent.stat().st_mode | 0o011)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -61,9 +59,10 @@ class Server:
         self._run("pg_ctl", "-D", str(self._data), "-m", mode, "-w", "stop")
 
     def close(self) -> None:
-        """Stops it if it runs."""
+        """Stops it if it runs, and removes its files."""
         if (self._data / "postmaster.pid").exists():
             self.stop()
+        shutil.rmtree(self._socket)
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._bin / program), *arguments]

@@ -6,7 +6,6 @@ import json
 import re
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,12 +17,10 @@ SEARCH = ("alpha=interval(0,1)", "study=s", "hydra.sweeper.n_trials=2", "hydra/s
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[postgresql.Server]:
+def server() -> Iterator[postgresql.Server]:
     if postgresql.programs() is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    folder = tmp_path / "pg"
-    folder.mkdir()
-    started = postgresql.Server(folder)
+    started = postgresql.Server()
     yield started
     started.close()
 
