@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bai_sweep.ppo._trainer import PPOTrainer
 from bai_sweep.ppo.processes import Processes, train_in_processes
 from bai_sweep.ppo.rewards import functions_of
 from bai_sweep.records import StepTelemetry
+from bai_sweep.signals import StopRequested
 
 
 def train(
@@ -43,7 +44,8 @@ def train(
         reward: Prompts and reward functions.
         seed: Seed of prompts, sampling and minibatches.
         device: Where to train.
-        on_step: Called with each step's telemetry as soon as there is one; what it raises ends the training.
+        on_step: Called with each step's telemetry as soon as there is one; what it raises ends the training: at once,
+            or, as `StopRequested`, once there is a checkpoint of that step (without `checkpoint_steps`: none).
         folder: The trial's, for checkpoints, from which it goes on if there are some, and for the batch of a
             divergence; None: nothing is written.
         probes: Where the models are to which PPO reports the KL too, by name.
@@ -54,6 +56,7 @@ def train(
     Raises:
         UserError: Prompts, tokenizer, critic or rewards break a rule (see their modules).
         DivergenceError: A loss or gradient is not finite.
+        StopRequested: `on_step` raised it.
     """
     if isinstance(settings, GroupSettings):
         from bai_sweep.ppo.groups._trl import train_with_trl  # imports TRL's trainers
@@ -68,7 +71,7 @@ def train(
     config = PPOConfig.of(settings, output_dir=None if folder is None else str(folder), seed=seed, device=str(device))
     trainer = _trainer(model, tokenizer, config, reward, probes)
     with closing(trainer.steps(resume_from_checkpoint=folder is not None)) as steps:
-        telemetry = tuple(_heard(steps, on_step))
+        telemetry = tuple(_heard(trainer, steps, on_step))
     trainer.networks.finish()
     return telemetry
 
@@ -91,9 +94,20 @@ def _trainer(
     )
 
 
-def _heard(steps: Iterable[StepTelemetry], on_step: Callable[[StepTelemetry], None]) -> Iterator[StepTelemetry]:
+def _heard(
+    trainer: PPOTrainer,
+    steps: Generator[StepTelemetry, None, None],
+    on_step: Callable[[StepTelemetry], None],
+) -> Iterator[StepTelemetry]:
     for record in steps:
-        on_step(record)
+        try:
+            on_step(record)
+        except StopRequested:
+            trainer.stop()
+            for _ in steps:  # none is trained any more: the trainer, with the other processes, keeps what it has
+                pass
+            trainer.networks.finish()  # as the others do, who do not hear why it is over
+            raise
         yield record
 
 

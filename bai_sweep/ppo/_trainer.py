@@ -170,7 +170,7 @@ class PPOTrainer:
                     events.fire("on_save")
                 yield record
             if self.args.checkpoint_steps and len(training.done) > begun and training.kept != len(training.done):
-                training.keep()  # a callback asked for the end
+                training.keep()  # a callback, or who takes the steps, asked for the end
                 if training.kept == len(training.done):
                     events.fire("on_save")
         finally:
@@ -179,6 +179,13 @@ class PPOTrainer:
             self.networks.keep_activations()
         self.networks.collect()
         events.fire("on_train_end")
+
+    def stop(self) -> None:
+        """Ends the training that is under way before its next step, in all processes, with a checkpoint if it has any.
+
+        For whoever takes `steps` one by one; it is over once they are at their end.
+        """
+        self._events.control.should_training_stop = True
 
     def _restored(self, resume: bool | str | None) -> tuple[StepTelemetry, ...]:
         """The steps of the checkpoint that is gone on from, if that is asked for and nothing is done yet."""

@@ -8,8 +8,10 @@ import random
 import shutil
 import signal
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Thread
 from typing import final
 
@@ -20,8 +22,9 @@ from transformers.utils import logging as transformers_logging
 
 from bai_sweep.ppo._errors import DivergenceError
 from bai_sweep.ppo._stage import train
-from bai_sweep.ppo.processes import PEER, Job, PeerError, Said, read_actor, write_trained
+from bai_sweep.ppo.processes import PEER, STOP, Job, PeerError, Said, read_actor, write_trained
 from bai_sweep.records import StepTelemetry, UserError
+from bai_sweep.signals import StopRequested
 
 PATIENCE = timedelta(hours=1)
 """How long processes wait for each other, as for the slowest reward function."""
@@ -33,7 +36,8 @@ REMOVALS = 3
 def main(folder: Path) -> int:
     """Trains; what the stage shall know is said in the folder. Returns the exit status."""
     rank = int(os.environ["RANK"])
-    Thread(target=_end_with_parent, args=[folder if rank == 0 else None], daemon=True).start()
+    answers: SimpleQueue[bytes] = SimpleQueue()
+    Thread(target=_hear_parent, args=[answers, folder if rank == 0 else None], daemon=True).start()
     said = Said(folder, rank)
     logging.basicConfig(level=logging.INFO, handlers=[_Told(said)] if rank == 0 else None)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -42,7 +46,7 @@ def main(folder: Path) -> int:
     _seed(job.seed)
     device = _connect(folder, rank, job.device)
     try:
-        _train(job, folder, said, device)
+        _train(job, folder, said, answers, device)
     except UserError as error:
         said.say("error", {"message": str(error), "divergence": isinstance(error, DivergenceError)})
         return 1
@@ -54,27 +58,30 @@ def main(folder: Path) -> int:
     return 0
 
 
-def _train(job: Job, folder: Path, said: Said, device: torch.device) -> None:
+def _train(job: Job, folder: Path, said: Said, answers: SimpleQueue[bytes], device: torch.device) -> None:
     model, tokenizer = read_actor(folder, getattr(torch, job.dtype))
     first = dist.get_rank() == 0
 
     def on_step(record: StepTelemetry) -> None:
         if first:
             said.say("step", {"step": record.step, "metrics": dict(record.metrics)})
+            if answers.get() == STOP:
+                raise StopRequested
 
-    train(
-        model,
-        tokenizer,
-        job.settings,
-        job.reward,
-        seed=job.seed,
-        device=device,
-        on_step=on_step,
-        probes=job.probes,
-        folder=job.folder,
-    )
-    if first:
-        write_trained(model, folder)
+    with suppress(StopRequested):  # who asked for it waits for our end, and for no weights
+        train(
+            model,
+            tokenizer,
+            job.settings,
+            job.reward,
+            seed=job.seed,
+            device=device,
+            on_step=on_step,
+            probes=job.probes,
+            folder=job.folder,
+        )
+        if first:
+            write_trained(model, folder)
 
 
 def _connect(folder: Path, rank: int, kind: str) -> torch.device:
@@ -102,13 +109,13 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _end_with_parent(folder: Path | None) -> None:
-    """Ends this process and all it has started once the other end of its standard input is closed.
+def _hear_parent(answers: SimpleQueue[bytes], folder: Path | None) -> None:
+    """Takes in the answers to steps; ends this process and all it has started once its standard input is closed.
 
     Who started it was killed and cannot clean up: the first process removes the folder of the job, with the actor.
     """
-    while os.read(0, 1):
-        pass
+    while answer := os.read(0, 1):
+        answers.put(answer)
     if folder is not None:
         for _ in range(REMOVALS):
             shutil.rmtree(folder, ignore_errors=True)

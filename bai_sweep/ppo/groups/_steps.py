@@ -41,6 +41,7 @@ from bai_sweep.ppo.networks import FrozenPolicy
 from bai_sweep.ppo.rewards import Rewards, Scored, completion_texts, hidden_tokens
 from bai_sweep.ppo.rollouts import HFEngine, Rollout
 from bai_sweep.records import StepTelemetry
+from bai_sweep.signals import StopRequested
 
 log = logging.getLogger(__name__)
 
@@ -242,6 +243,7 @@ class Steps:
 
         Raises:
             DivergenceError: A loss is not finite, or a norm (the gradients, finite but huge, were then clipped to 0).
+            StopRequested: Who is told of the step wants to stop; the step is kept.
         """
         bad = [f"{FIGURES[name]} = {logged[name]}" for name in FIGURES if not math.isfinite(logged.get(name, 0.0))]
         if bad:
@@ -266,12 +268,18 @@ class Steps:
         }
         self._logged.clear()
         self.done.append(StepTelemetry(step, metrics))
-        if settings.checkpoint_steps and (step % settings.checkpoint_steps == 0 or step == len(self.batches)):
+        due = settings.checkpoint_steps and (step % settings.checkpoint_steps == 0 or step == len(self.batches))
+        if due:
             self._keep(step)
-        self.on_step(self.done[-1])
+        try:
+            self.on_step(self.done[-1])
+        except StopRequested:
+            if not due:
+                self._keep(step)
+            raise
 
     def _keep(self, step: int) -> None:
-        """Writes a checkpoint, if the run has a folder."""
+        """Writes a checkpoint, if the run has a folder and wants any."""
         if self._checkpoints is None:
             return
         tensors = {"actor": trained_weights(self.model), "optimizer": optimizer_state(self.model, self.optimizer)}

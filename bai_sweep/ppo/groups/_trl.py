@@ -53,7 +53,7 @@ def train_with_trl(
         reward: Prompts and reward functions.
         seed: Seed of prompts, sampling and minibatches.
         device: Where to train: the CPU, or the one GPU that torch sees.
-        on_step: Called with each step's telemetry as soon as there is one; what it raises ends the training.
+        on_step: As of the stage's `train`.
         folder: For checkpoints, from the newest of which a run goes on; None: there are none.
 
     Returns:
@@ -62,6 +62,7 @@ def train_with_trl(
     Raises:
         UserError: Prompts, tokenizer, device, rewards or a checkpoint break a rule (see their modules).
         DivergenceError: A gradient is not finite.
+        StopRequested: `on_step` raised it.
     """
     check_vocabulary(model, tokenizer_of(model, tokenizer))
     batches = prompt_batches(

@@ -1,5 +1,7 @@
 """What the stage and the processes it starts tell each other, as files in a folder, none of them a pickle.
 
+To each step that the first process tells, the stage answers with a byte on its standard input: without the answer it
+would be in a later step by the time somebody wants to stop after this one.
 Among themselves the processes of a run do pickle (torch's `all_gather_object`), over connections of their own.
 """
 
@@ -17,6 +19,9 @@ from safetensors.torch import load_model, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from bai_sweep.config import PPOSettings, RewardConfig
+
+GO, STOP = b"g", b"s"
+"""The stage's answers to a step."""
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bai_sweep.config import PPOSettings, RewardConfig
 from bai_sweep.ppo._errors import DivergenceError
 from bai_sweep.ppo.processes._accelerate import environment_of
-from bai_sweep.ppo.processes._job import Job, Said, read_trained, write_actor
+from bai_sweep.ppo.processes._job import GO, STOP, Job, Said, read_trained, write_actor
 from bai_sweep.records import StepTelemetry, UserError
+from bai_sweep.signals import StopRequested
 
-POLL = 0.05
-"""Seconds between two looks at the processes."""
+POLL = 0.01
+"""Seconds between two looks at the processes; as long a step may wait for its answer."""
 
 GRACE = 5.0
 """Seconds that the others have to say what they know of a failure, before they are ended."""
@@ -66,13 +67,14 @@ def train_in_processes(
         reward: Prompts and reward functions.
         seed: The run's.
         device: Where to train; on CUDA each process has a GPU of its own.
-        on_step: Called with each step's telemetry as soon as there is one; what it raises ends the training.
+        on_step: As of `train`.
         probes: As of `train`.
         folder: As of `train`.
 
     Raises:
         UserError: A process raised it; there are too few GPUs; the accelerate configuration cannot be used.
         ProcessError: A process failed otherwise; the message has the end of its log.
+        StopRequested: `on_step` raised it.
     """
     count = settings.num_processes
     check_devices(count, device)
@@ -182,22 +184,37 @@ class _Group:
         Raises:
             UserError: A process raised it.
             ProcessError: A process failed otherwise.
+            StopRequested: `heard` raised it of a step, and the processes have ended after that step.
         """
         said, offset = Said(self.folder, 0), 0
-        deadline = None
+        deadline = stopped = None
         while True:
             codes = [process.poll() for process in self.processes]  # first: what they said before they ended is read
             news, offset = said.read(offset)
             for kind, value in news:
-                heard(kind, value)
+                try:
+                    heard(kind, value)
+                except StopRequested as error:
+                    stopped = error
+                if kind == "step":
+                    self._answer(GO if stopped is None else STOP)
             failed = any(code not in (None, 0) for code in codes)
             if None not in codes and not failed:
+                if stopped is not None:
+                    raise stopped
                 return
             if failed:
                 deadline = deadline or time.monotonic() + GRACE
                 if None not in codes or time.monotonic() > deadline:
                     raise self._failure(codes)
             time.sleep(POLL)
+
+    def _answer(self, byte: bytes) -> None:
+        """Tells the first process, which waits for it, whether to go on."""
+        pipe = self.processes[0].stdin
+        if pipe is not None:
+            with suppress(BrokenPipeError):  # it has failed since, which its status will say
+                pipe.write(byte)
 
     def _start(self, rank: int) -> subprocess.Popen[bytes]:
         with self._log(rank).open("wb") as log:
@@ -206,6 +223,7 @@ class _Group:
                 [sys.executable, "-m", "bai_sweep.ppo.worker", str(self.folder)],
                 env={**self.environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                 stdin=subprocess.PIPE,
+                bufsize=0,  # an answer is there at once
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

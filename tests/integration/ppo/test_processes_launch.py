@@ -22,6 +22,7 @@ from bai_sweep.ppo import PPOConfig, train
 from bai_sweep.ppo._telemetry import reproducible
 from bai_sweep.ppo.processes import ProcessError
 from bai_sweep.records import StepTelemetry, UserError
+from bai_sweep.signals import StopRequested
 from tests.integration.ppo import group
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -52,7 +53,13 @@ def reward(folder: Path, name: str) -> RewardConfig:
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Launch:
-    def run(count: int, name: str, on_step: Callable[[StepTelemetry], None] = lambda _: None, **changes: Any) -> Any:
+    def run(
+        count: int,
+        name: str,
+        on_step: Callable[[StepTelemetry], None] = lambda _: None,
+        folder: Path | None = None,
+        **changes: Any,
+    ) -> Any:
         model = tiny_model(initializer_range=0.2)
         telemetry = train(
             model,
@@ -62,6 +69,7 @@ def launch(tmp_path: Path) -> Launch:
             seed=3,
             device=CPU,
             on_step=on_step,
+            folder=folder,
         )
         return model, telemetry
 
@@ -120,13 +128,46 @@ def test_a_killed_process_ends_the_run(launch: Launch, pids: Path) -> None:
 
 
 @pytest.mark.slow
-def test_who_listens_may_end_the_run(launch: Launch, pids: Path) -> None:
+def test_who_listens_may_end_the_run(launch: Launch, pids: Path, tmp_path: Path) -> None:
     def pruned(record: StepTelemetry) -> None:
         raise RuntimeError(f"pruned at step {record.step}")
 
     with pytest.raises(RuntimeError, match="pruned at step 1"):
-        launch(2, "early_words", pruned, steps=1000)
+        launch(2, "early_words", pruned, tmp_path / "run", steps=1000, checkpoint_steps=1000)
     assert ends(pids, seconds=0)
+    assert not (tmp_path / "run").exists(), "only who asks to stop gets a checkpoint"
+
+
+def stop_at(step: int) -> Callable[[StepTelemetry], None]:
+    def on_step(record: StepTelemetry) -> None:
+        assert record.step <= step, "a step was trained after the one to stop at"
+        if record.step == step:
+            raise StopRequested(f"at step {step}")
+
+    return on_step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", [None, "fsdp2"])
+def test_a_stop_keeps_the_step_of_all_processes(
+    launch: Launch, pids: Path, tmp_path: Path, sharding: str | None
+) -> None:
+    changes = {"steps": 4, "checkpoint_steps": 10, "lr_schedule": "cosine", "kl_target": 0.01}
+    changes["accelerate_config"] = sharding
+    kept = tmp_path / "part" / "checkpoints" / "step-00000002"
+    with pytest.raises(StopRequested, match="at step 2"):
+        launch(2, "early_words", stop_at(2), tmp_path / "part", **changes)
+    assert ends(pids, seconds=0)
+    assert list(kept.parent.iterdir()) == [kept]
+    before = kept.stat().st_ino
+    with pytest.raises(StopRequested, match="at step 1"):  # which the checkpoint gives back
+        launch(2, "early_words", stop_at(1), tmp_path / "part", **changes)
+    assert kept.stat().st_ino == before
+
+    resumed, telemetry = launch(2, "early_words", folder=tmp_path / "part", **changes)
+    whole, expected = launch(2, "early_words", folder=tmp_path / "whole", **changes)
+    assert [reproducible(r.metrics) for r in telemetry] == [reproducible(r.metrics) for r in expected]
+    torch.testing.assert_close(resumed.state_dict(), whole.state_dict(), rtol=0, atol=0)
 
 
 @pytest.mark.slow

@@ -6,6 +6,9 @@ import asyncio
 import math
 from typing import Any
 
+import numpy as np
+import torch
+
 calls: list[dict[str, Any]] = []
 
 
@@ -13,6 +16,12 @@ def share_of_a(completions: list[Any], **_: Any) -> list[float]:
     """The share of the word `a` in each completion."""
     words = [(c if isinstance(c, str) else c[0]["content"]).split() for c in completions]
     return [w.count("a") / max(1, len(w)) for w in words]
+
+
+def noisy_share_of_a(completions: list[Any], **_: Any) -> list[float]:
+    """The same with noise from shared generators (not Python's: beartype, which checks our types, draws from it)."""
+    noise = np.random.normal(0, 0.1, len(completions)) + 0.1 * torch.rand(len(completions)).numpy()  # noqa: NPY002
+    return [share + float(n) for share, n in zip(share_of_a(completions), noise, strict=True)]
 
 
 def recording(**given: Any) -> list[float]:
