@@ -90,7 +90,7 @@ class SearchSettings(_Section):
 
     @model_validator(mode="after")
     def _a_pruner_has_what_it_compares(self) -> SearchSettings:
-        if self.pruner is None:
+        if self.pruner is None or self.pruner.get("_target_") == "optuna.pruners.NopPruner":
             return self
         if len(self.objective) > 1:
             raise ValueError(
