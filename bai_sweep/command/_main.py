@@ -14,16 +14,15 @@ def run_command(name: str, arguments: Sequence[str], *, hydra_main: Callable[[],
     Args:
         name: the command's.
         arguments: the rest of the command line.
-        hydra_main: runs Hydra's command line, which `worker` goes through.
+        hydra_main: runs Hydra's command line, which `worker` and `plan` go through.
 
     Raises:
         SystemExit: 2 for bad input.
     """
     try:
         if name == "plan":
-            from bai_sweep.command._plan import plan
-
-            plan(arguments)
+            sys.argv[1:] = ["-m", *(_setting(argument) for argument in arguments), "hydra.sweeper.mode=plan"]
+            hydra_main()
         elif name == "worker":
             from bai_sweep.command._worker import worker
 
@@ -35,3 +34,8 @@ def run_command(name: str, arguments: Sequence[str], *, hydra_main: Callable[[],
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+
+
+def _setting(argument: str) -> str:
+    """`plan` takes a study's overrides, and `calibrate=` as a word of its own."""
+    return f"hydra.sweeper.{argument}" if argument.startswith("calibrate=") else argument

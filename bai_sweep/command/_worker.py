@@ -31,5 +31,5 @@ def worker(arguments: Sequence[str], hydra_main: Callable[[], object]) -> None:
     more = [f"{key}={value}" for key, value in (place | {k: given[k] for k in _OWN if k in given}).items()]
     if found.url is not None:
         more.append(f"hydra.sweeper.storage='{found.url}'")
-    sys.argv[1:] = ["-m", *overrides, *more, "hydra.sweeper.join=true"]
+    sys.argv[1:] = ["-m", *overrides, *more, "hydra.sweeper.mode=join"]
     hydra_main()

@@ -15,7 +15,7 @@ FOLDER = "folder"
 # The worker's own, or the command's.
 _NOT_HANDED_ON = (
     *("study", "resume", "force", "workers", "threads", "device", "results_dir"),
-    *("hydra.sweeper.storage", "hydra.sweeper.join", "hydra/launcher", "hydra.launcher", "hydra.mode"),
+    *("hydra.sweeper.storage", "hydra.sweeper.mode", "hydra/launcher", "hydra.launcher", "hydra.mode"),
 )
 
 

@@ -75,7 +75,8 @@ class SearchSettings(_Section):
     max_failures: Annotated[int, Field(ge=1)] | None
     lease_seconds: Annotated[float, Field(gt=0)]
     study_functions: str | None
-    join: bool
+    mode: Literal["run", "join", "plan"]
+    calibrate: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
     def _a_direction_each(self) -> SearchSettings:

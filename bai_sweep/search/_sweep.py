@@ -40,10 +40,16 @@ def run_study(
     try:
         plan = plan_study(arguments, settings, config, hydra_context.config_loader)
 
+        if plan.settings.mode == "plan":
+            from bai_sweep.search._planned import show_plan
+
+            show_plan(plan, config)
+            return
+
         from bai_sweep.search._study import Study  # Optuna, half a second
 
         study = Study(plan, config, hydra_context, task)
-        survey = study.join() if plan.settings.join else study.run()
+        survey = study.join() if plan.settings.mode == "join" else study.run()
     except UserError as error:
         # Hydra would show a traceback and end with 1.
         print(error, file=sys.stderr)
@@ -51,7 +57,7 @@ def run_study(
     except KeyboardInterrupt:
         print("\nstopped; the same command with resume=true goes on", file=sys.stderr)
         sys.exit(130)
-    if plan.settings.join:
+    if plan.settings.mode == "join":
         return  # how the study ends is said where it runs
     if complaint := _complaint(survey, study.stop_reason):
         print(complaint, file=sys.stderr)

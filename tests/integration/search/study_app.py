@@ -3,7 +3,8 @@
 Files in the working directory steer it: `hold-<number>` keeps a trial waiting while it exists (with a
 `stuck-<number>` beside it, without ever reaching a safe point), `die-<number>` kills the trial's process on the first
 attempt, with a `result-<number>` beside it after the result was written.
-`trace.txt` tells what happened.
+`nap-<number>` holds
+seconds that it takes. `trace.txt` tells what happened.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ def main(cfg: DictConfig) -> float:
         if not Path(f"stuck-{trial.number}").exists():
             trial.monitor.safe_point()
         time.sleep(0.02)
+    if (nap := Path(f"nap-{trial.number}")).exists():
+        time.sleep(float(nap.read_text()))
     note(f"end {trial.number} {os.getpid()} alpha={cfg.alpha}")
     return float(cfg.alpha)
 
