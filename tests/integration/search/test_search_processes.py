@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bai_sweep.search._supervisor import STOP_SECONDS
+
 ROOT = Path(__file__).parents[3]
 APP = Path(__file__).with_name("study_app.py")
 THREE = "alpha=0.1,0.5,0.9"
@@ -167,6 +169,33 @@ def test_interrupted_study_says_how_to_go_on(app: App, workers: int, kind: signa
     assert not app.trace("concluded")
     app.release(workers - 1)
     app.run(THREE, "resume=true", f"workers={workers}")
+    assert app.numbers("end") == {0: 1, 1: 1, 2: 1}
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_trial_that_reaches_no_safe_point_is_stopped_by_the_second_ctrl_c(app: App, workers: int) -> None:
+    app.hold(0)
+    (app.folder / "stuck-0").touch()
+    if workers == 2:
+        app.hold(1)  # which reaches its safe points
+    process = app.start(THREE, f"workers={workers}")
+    wait_until(lambda: len(app.trace("start")) == workers)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.0)
+    assert process.poll() is None
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert time.monotonic() - begun < STOP_SECONDS  # no worker had to be killed
+    assert process.returncode == 130
+    assert "stopping: the running trials finish their step" in output
+    assert "Traceback" not in output
+    assert len(app.trace("start")) == workers  # nothing began after the first
+    assert not app.trace("end")
+    (app.folder / "stuck-0").unlink()
+    for number in range(workers):
+        app.release(number)
+    app.run(THREE, "resume=true")
     assert app.numbers("end") == {0: 1, 1: 1, 2: 1}
 
 
