@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,24 +54,28 @@ def supervise(job: WorkerJob, queue: TrialQueue, *, workers: int, threads: int, 
     Raises:
         KeyboardInterrupt: the user has asked to stop twice; the workers were stopped and gave their trials back.
     """
-    payload = cloudpickle.dumps(job)
     logs = job.address.folder / "workers"
     logs.mkdir(exist_ok=True)
-
-    def start(index: int) -> SpawnProcess:
-        environment = dict.fromkeys(THREAD_VARIABLES, str(threads))
-        environment |= {GPU_VARIABLE: gpus[index]} if gpus else {}
-        return _start(payload, environment, logs / f"{index}.log", f"worker-{index}")
-
-    slots = [_Slot(index, start(index)) for index in range(workers)]
+    slots: list[_Slot] = []
 
     def pass_on() -> None:
         say_stopping()
         for slot in slots:
             slot.process.terminate()
 
-    try:
-        with stoppable(pass_on):
+    # The job goes through a file: what does not fit into a pipe would hold this process for ever, were its worker
+    # killed before it has read it (CPython keeps the reading end open in the parent).
+    with tempfile.NamedTemporaryFile(prefix="bai-sweep-job-") as file, stoppable(pass_on):
+        file.write(cloudpickle.dumps(job))
+        file.flush()
+
+        def start(index: int) -> SpawnProcess:
+            environment = dict.fromkeys(THREAD_VARIABLES, str(threads))
+            environment |= {GPU_VARIABLE: gpus[index]} if gpus else {}
+            return _start(Path(file.name), environment, logs / f"{index}.log", f"worker-{index}")
+
+        try:
+            slots += [_Slot(index, start(index)) for index in range(workers)]
             while slots:
                 wait([slot.process.sentinel for slot in slots], timeout=1.0)
                 for slot in [slot for slot in slots if slot.process.exitcode is not None]:
@@ -78,8 +83,8 @@ def supervise(job: WorkerJob, queue: TrialQueue, *, workers: int, threads: int, 
                         slot.process = start(slot.index)
                     else:
                         slots.remove(slot)
-    finally:
-        _stop([slot.process for slot in slots])
+        finally:
+            _stop([slot.process for slot in slots])
 
 
 def _is_replaced(slot: _Slot, job: WorkerJob, queue: TrialQueue) -> bool:
@@ -99,7 +104,7 @@ def _is_replaced(slot: _Slot, job: WorkerJob, queue: TrialQueue) -> bool:
     return replaced
 
 
-def _start(payload: bytes, environment: Mapping[str, str], log: Path, name: str) -> SpawnProcess:
+def _start(payload: Path, environment: Mapping[str, str], log: Path, name: str) -> SpawnProcess:
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_child, args=(payload, log), name=name)
     with _environment(environment):  # torch and numpy read it when the child imports them
@@ -133,7 +138,7 @@ def _stop(processes: list[SpawnProcess]) -> None:
             process.kill()
 
 
-def _child(payload: bytes, log: Path) -> None:
+def _child(payload: Path, log: Path) -> None:
     with log.open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
@@ -142,7 +147,7 @@ def _child(payload: bytes, log: Path) -> None:
         # Ctrl-C reaches the whole process group; the supervisor alone acts on it, and passes it on as SIGTERM.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            work(cloudpickle.loads(payload))
+            work(cloudpickle.loads(payload.read_bytes()))
         except KeyboardInterrupt:
             sys.exit(130)
 

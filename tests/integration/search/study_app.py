@@ -3,8 +3,7 @@
 Files in the working directory steer it: `hold-<number>` keeps a trial waiting while it exists (with a
 `stuck-<number>` beside it, without ever reaching a safe point), `die-<number>` kills the trial's process on the first
 attempt, with a `result-<number>` beside it after the result was written.
-`nap-<number>` holds
-seconds that it takes. `trace.txt` tells what happened.
+`nap-<number>` holds the seconds that it takes. `trace.txt` tells what happened.
 """
 
 from __future__ import annotations
