@@ -67,7 +67,7 @@ def _two(_trial: RunningTrial, cfg: DictConfig) -> TrialOutcome:
     return TrialOutcome({"eval/overall": alpha, "objective/final_kl": abs(alpha - 0.5)})
 
 
-@pytest.mark.parametrize("sampler", SMALL)
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", pytest.param("gp", marks=pytest.mark.slow)])
 def test_several_objectives_each_in_its_direction(studies: Studies, sampler: str) -> None:
     studies.run(*SEARCH, *BOTH, f"hydra/sweeper/sampler={sampler}", SMALL[sampler], task=_two)
     assert studies.study().directions == [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
