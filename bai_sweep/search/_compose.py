@@ -32,6 +32,7 @@ class Composer:
         # By what only Hydra can apply; None: nothing can be filled in.
         self._composed: dict[tuple[str, ...], bytes | None] = {}
         self._checked: set[tuple[str, ...]] = set()
+        self._groups: dict[str, bool] = {}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """What `load_sweep_config` gives for these overrides."""
@@ -62,7 +63,12 @@ class Composer:
         """Whether it sets a value that is there: no config group, nothing added or deleted."""
         if override.package is not None or override.is_add() or override.is_force_add() or override.is_delete():
             return False
-        return not override.is_hydra_override() and not self._loader.get_group_options(override.key_or_group)
+        return not override.is_hydra_override() and not self._is_group(str(override.key_or_group))
+
+    def _is_group(self, name: str) -> bool:
+        if name not in self._groups:
+            self._groups[name] = bool(self._loader.get_group_options(name))
+        return self._groups[name]
 
     def _filled(self, kept: bytes, parsed: Sequence[Override], plain: Sequence[Override]) -> DictConfig:
         config: DictConfig = pickle.loads(kept)  # noqa: S301 - this process wrote it; much faster than a deep copy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import traceback
 from collections.abc import Sequence
@@ -10,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import configure_log, run_job
+from hydra.core.utils import configure_log
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bai_sweep.records import PermanentError
 from bai_sweep.search._compose import Composer
 from bai_sweep.search._context import RunningTrial, running
-from bai_sweep.search._written import save_composed
+from bai_sweep.search._hydra_job import run_hydra_job
 
 _log = logging.getLogger(__name__)
 
@@ -29,9 +28,14 @@ def study_folder(config: DictConfig) -> Path:
 
 def trial_folder(config: DictConfig, number: int) -> Path:
     """Where trial `number` stands, absolute."""
-    numbered = copy.deepcopy(config)
-    _set_number(numbered, number)
-    return (study_folder(numbered) / str(numbered.hydra.sweep.subdir)).absolute()
+    before = OmegaConf.to_container(config.hydra.job, resolve=False)
+    assert isinstance(before, dict)
+    _set_number(config, number)  # and back: a copy of all this takes longer than the rest of a trial that does nothing
+    try:
+        return (study_folder(config) / str(config.hydra.sweep.subdir)).absolute()
+    finally:
+        with open_dict(config):
+            config.hydra.job.id, config.hydra.job.num = before["id"], before["num"]
 
 
 def has_result(config: DictConfig, number: int) -> bool:
@@ -103,20 +107,9 @@ def run_trial_job(
     """
     composed = composer.compose(overrides)
     _set_number(composed, trial.number)
-    subdir = composed.hydra.output_subdir
-    if subdir is not None:
-        composed.hydra.runtime.output_dir = str(trial.folder)
-        save_composed(composed, trial.folder / str(subdir))
-        composed.hydra.output_subdir = None  # Hydra would write the same, ten times as slowly
     recorded = _Recorded(job.task, trial)
     try:
-        returned = run_job(
-            hydra_context=job.context,
-            task_function=recorded,
-            config=composed,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
+        returned = run_hydra_job(composed, recorded, job.context, trial.folder)
     finally:
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     if recorded.faults:
