@@ -44,7 +44,7 @@ SMALL: Mapping[str, tuple[int, list[str]]] = {
     "alpha_tpe": (3, [FP32, "hydra.sweeper.n_trials=3", "hydra.sweeper.pruner.n_startup_trials=1"]),
     "alpha_gp_constrained": (3, [FP32, "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.n_startup_trials=2"]),
     "weights_alpha_nsga2": (3, [FP32, "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.population_size=2"]),
-    "depth_alpha_cmaes": (4, [FP32, "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler.popsize=3"]),
+    "depth_alpha_cmaes": (6, [FP32, "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.popsize=4"]),
     "alpha_rl_joint": (
         2,
         [
