@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -140,7 +141,8 @@ def test_a_stop_that_is_asked_for_elsewhere_ends_running_trials_too(
     def task(trial: RunningTrial, cfg: DictConfig) -> float:
         if trial.number == 1 and len(studies.ran) == 2:
             request_stop(studies.study(), "asked by hand")
-            while True:
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
                 trial.monitor.safe_point()
         return float(cfg.alpha)
 
