@@ -73,8 +73,8 @@ def run_trial(
             result.save(folder)
             _forget_checkpoints(folder)
             _draw(result, folder, run)
-    except BaseException:
-        progress.finish("failed")
+    except BaseException as error:
+        progress.finish("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
     progress.finish("done")
     return result
@@ -247,10 +247,11 @@ def seed_everything(seed: int) -> None:
 
 
 def quiet_libraries() -> None:
-    """The terminal belongs to the progress display; transformers draws a bar for each checkpoint it loads."""
-    from transformers.utils import logging
+    """The terminal belongs to the progress display, the log to the trial: no bars, no news of matplotlib's axes."""
+    from transformers.utils import logging as transformers_logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 
 def _report(result: TrialResult, run: TrialRun) -> None:

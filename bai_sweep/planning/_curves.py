@@ -65,7 +65,7 @@ def _collapse(
     """The step after which a detector has been certain for `patience` steps, of each prefix anew."""
     certain = dict.fromkeys(detectors, 0)
     for end in range(1, len(telemetry) + 1):
-        for verdict in diagnose(telemetry[:end], stability).verdicts:
+        for verdict in diagnose(telemetry[:end], stability, steps=len(telemetry)).verdicts:
             if verdict.detector in certain:
                 certain[verdict.detector] = certain[verdict.detector] + 1 if verdict.level == "certain" else 0
         if any(steps >= patience for steps in certain.values()):

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 PROGRESS = "progress.json"
 INTERVAL = 0.5  # seconds between two writes within a stage
 
-State = Literal["running", "done", "failed"]
+State = Literal["running", "done", "failed", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ProgressFile:
         if time.monotonic() >= self._next_write:
             self._write()
 
-    def finish(self, state: Literal["done", "failed"] = "done") -> None:
+    def finish(self, state: Literal["done", "failed", "stopped"] = "done") -> None:
         """The trial is over."""
         self._state = replace(self._state, state=state, updated=time.time())
         self._write()

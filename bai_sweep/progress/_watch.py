@@ -46,7 +46,7 @@ class Snapshot:
         if not lengths:
             return None
         length = math.fsum(lengths) / len(lengths)
-        waiting = max(self.total - len(self.over) - len(self.running), 0)
+        waiting = max(self.total - self.done - self.failed - len(self.running), 0)
         rest = waiting * length + math.fsum(max(length - trial.elapsed, 0.0) for trial in self.running)
         return rest / max(len(self.running), 1), at_least
 

@@ -12,7 +12,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 
-from bai_sweep.config import StabilityConfig
+from bai_sweep.config import NoRL, TrialConfig
 from bai_sweep.records import EvalReport, StepTelemetry
 from bai_sweep.search._settings import SearchSettings
 from bai_sweep.signals import StopRequested, TrialPruned
@@ -29,7 +29,7 @@ class TrialMonitor:
         trial_id: Optuna's, in the storage.
         settings: the sweeper's.
         pruner: compares trials; None where there are several objectives.
-        stability: the trial's detectors.
+        config: the trial's, asked for once.
         stop_asked: whether the trial shall stop at its next safe point.
     """
 
@@ -40,11 +40,11 @@ class TrialMonitor:
         *,
         settings: SearchSettings,
         pruner: BasePruner | None,
-        stability: Callable[[], StabilityConfig],
+        config: Callable[[], TrialConfig],
         stop_asked: Callable[[], bool],
     ) -> None:
         self._study, self._trial_id, self._settings, self._pruner = study, trial_id, settings, pruner
-        self._stability, self._stop_asked = functools.cache(stability), stop_asked
+        self._config, self._stop_asked = functools.cache(config), stop_asked
         self._certain: dict[str, int] = {}  # steps in a row, by detector
         # Optuna compares reports by the study's own direction.
         self._sign = 1 if settings.direction[0] == settings.report.direction else -1
@@ -103,7 +103,9 @@ class TrialMonitor:
             return
         from bai_sweep.stability import diagnose
 
-        for verdict in diagnose(telemetry, self._stability()).verdicts:
+        config = self._config()
+        steps = None if isinstance(config.rl, NoRL) else config.rl.steps
+        for verdict in diagnose(telemetry, config.stability, steps=steps).verdicts:
             if verdict.detector not in rule.detectors:
                 continue
             certain = self._certain.get(verdict.detector, 0) + 1 if verdict.level == "certain" else 0

@@ -103,6 +103,11 @@ def _check_enqueued(settings: SearchSettings, space: Space) -> None:
         raise UserError(
             f"hydra.sweeper.{useless[0]} is for samplers, and a grid has every point; add hydra.sweeper.n_trials=..."
         )
+    if settings.n_trials is not None and len(settings.enqueue) > settings.n_trials:
+        raise UserError(
+            f"hydra.sweeper.enqueue has {len(settings.enqueue)} points, more than n_trials={settings.n_trials}; "
+            "raise that"
+        )
     for point in settings.enqueue:
         try:
             space.encode(point)

@@ -23,6 +23,10 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _mapping(value: object) -> object:
+    return {} if value is None else _plain(value)
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,11 +60,11 @@ class SearchSettings(_Section):
     """The sweeper's settings, checked."""
 
     params: Annotated[dict[str, Any] | list[str] | None, BeforeValidator(_plain)]
-    conditions: Annotated[dict[str, str | list[str]], BeforeValidator(_plain)]
+    conditions: Annotated[dict[str, str | list[str]], BeforeValidator(_mapping)]
     n_trials: Annotated[int, Field(ge=1)] | None
     objective: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)]
     direction: Annotated[tuple[Direction, ...], Field(min_length=1), BeforeValidator(_listed)]
-    constraints: Annotated[dict[str, str], BeforeValidator(_plain)]
+    constraints: Annotated[dict[str, str], BeforeValidator(_mapping)]
     sampler: Annotated[dict[str, Any], BeforeValidator(_plain)]
     pruner: Annotated[dict[str, Any] | None, BeforeValidator(_plain)]
     report: Annotated[ReportSettings, BeforeValidator(_plain)]

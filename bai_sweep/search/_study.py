@@ -14,6 +14,7 @@ import optuna
 from hydra.core.singleton import Singleton
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
+from optuna.distributions import check_distribution_compatibility
 from optuna.storages import BaseStorage
 
 from bai_sweep.config import parse
@@ -38,6 +39,7 @@ from bai_sweep.search._storage import StorageAddress, open_database
 from bai_sweep.search._worker import WorkerJob, forget_failures, make_queue, record_failures
 
 DEFINITION = "definition"
+PRIMED = "primed"  # whether it has the trials of warm_start
 ASKED = "asked"  # n_trials of the last command; `add` makes the study owe more
 _NEVER_CHANGED = ("seeds", "hydra.sweeper.n_trials", "hydra.sweeper.objective", "hydra.sweeper.direction")
 
@@ -78,8 +80,10 @@ class Study:
         gpus = [] if uses_launcher(self.config) else gpus_of_workers(self.plan.configs, checked.workers)
         prior = read_prior(self.settings, self.space, checked.tracking)
         name, config, queue, resumed = self._opened()
-        for trial in () if resumed else prior:
-            queue.study.add_trial(trial)
+        if prior and not queue.study.user_attrs.get(PRIMED):
+            for trial in prior:
+                queue.study.add_trial(trial)
+            queue.study.set_user_attr(PRIMED, True)
         handle = functions.open_study(
             parse(config),
             name=name,
@@ -232,8 +236,23 @@ class Study:
                 fix = f"{', '.join(_NEVER_CHANGED)} stay what they were; start a new study without resume=true"
             raise UserError("\n".join([f"study {study.study_name} is another one:", *changed, fix]))
         if changed:
+            self._check_drawable(study)
             print("\n".join([f"study {study.study_name} goes on changed, by force:", *changed]), file=sys.stderr)
             study.set_user_attr(DEFINITION, asked)
+
+    def _check_drawable(self, study: optuna.Study) -> None:
+        """A study's storage takes one kind of distribution for a parameter, whose bounds alone may change."""
+        new = {} if self.settings.is_grid else self.space.distributions()
+        for trial in study.get_trials(deepcopy=False):
+            for name, old in trial.distributions.items():
+                if name in new:
+                    try:
+                        check_distribution_compatibility(old, new[name])
+                    except ValueError as error:
+                        raise UserError(
+                            f"force=true may change the bounds of {name}, not what it is: Optuna keeps {old} and "
+                            f"cannot draw from {new[name]}; start a new study with hydra.sweeper.warm_start of it"
+                        ) from error
 
     def _worker_job(self, name: str, config: DictConfig, parent_run_id: str | None) -> WorkerJob:
         return WorkerJob(

@@ -75,14 +75,20 @@ def supervise(job: WorkerJob, queue: TrialQueue, *, workers: int, threads: int, 
             return _start(Path(file.name), environment, logs / f"{index}.log", f"worker-{index}")
 
         try:
-            slots += [_Slot(index, start(index)) for index in range(workers)]
+            for index in range(0 if stop_is_asked() else workers):
+                slots.append(_Slot(index, start(index)))
+                if stop_is_asked():  # while it was started: `pass_on` did not know of it
+                    slots[-1].process.terminate()
+                    break
             while slots:
                 wait([slot.process.sentinel for slot in slots], timeout=1.0)
                 for slot in [slot for slot in slots if slot.process.exitcode is not None]:
-                    if not stop_is_asked() and _is_replaced(slot, job, queue):
-                        slot.process = start(slot.index)
-                    else:
+                    if stop_is_asked() or not _is_replaced(slot, job, queue):
                         slots.remove(slot)
+                        continue
+                    slot.process = start(slot.index)
+                    if stop_is_asked():
+                        slot.process.terminate()
         finally:
             _stop([slot.process for slot in slots])
 

@@ -218,7 +218,7 @@ def _run_point(worker: _Worker, trial: optuna.Trial, claimed: FrozenTrial) -> Tr
         claimed._trial_id,
         settings=job.settings,
         pruner=worker.pruner,
-        stability=lambda: parse(worker.composer.compose(overrides)).stability,
+        config=lambda: parse(worker.composer.compose(overrides)),
         stop_asked=worker.is_asked_to_stop,
     )
     running = RunningTrial(

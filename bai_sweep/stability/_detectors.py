@@ -11,7 +11,7 @@ from bai_sweep.records import Level, Verdict
 from bai_sweep.stability._series import onset_before, standard_error, trailing_mean
 
 
-def length_collapse(lengths: Sequence[float], config: LengthCollapseConfig) -> Verdict:
+def length_collapse(lengths: Sequence[float], config: LengthCollapseConfig, steps: int | None = None) -> Verdict:
     """Sequence length collapse: the mean response length falls early and does not come back.
 
     With L0 the mean of the first `baseline` steps and S_t the trailing mean, the drop is 1 - min_t S_t / L0, and
@@ -22,6 +22,7 @@ def length_collapse(lengths: Sequence[float], config: LengthCollapseConfig) -> V
     Args:
         lengths: `completions/mean_length` by step, tokens.
         config: the thresholds.
+        steps: of the whole run, where there are only its first; None: there are all.
 
     Returns:
         The verdict; its severity is the drop as a fraction of L0.
@@ -52,14 +53,14 @@ def length_collapse(lengths: Sequence[float], config: LengthCollapseConfig) -> V
     onset = onset_before(smoothed, crossing, near_start=0.95 * start)
     back = np.flatnonzero(smoothed[lowest:] >= config.recovery_level * start)
     recovery = int(back[0]) + lowest + 1 if len(back) else None
-    early = crossing < config.early_fraction * len(values)
+    early = crossing < config.early_fraction * (steps or len(values))
     level: Level = "certain" if drop >= config.certain_drop and early and recovery is None else "suspected"
     fate = f"back at step {recovery}" if recovery else "not recovered"
     reason = f"from {start:.1f} to {smoothed[lowest]:.1f} tokens by step {lowest + 1} (-{drop:.0%}), {fate}"
     return Verdict(name, level, drop, onset, recovery, reason)
 
 
-def reward_hockey_stick(rewards: Sequence[float], config: HockeyStickConfig) -> Verdict:
+def reward_hockey_stick(rewards: Sequence[float], config: HockeyStickConfig, steps: int | None = None) -> Verdict:
     """Reward hockey stick: the reward falls early, before it climbs.
 
     With R0 the mean of the first `baseline` steps, S_t the trailing mean and se the standard error of their
@@ -68,6 +69,7 @@ def reward_hockey_stick(rewards: Sequence[float], config: HockeyStickConfig) -> 
     Args:
         rewards: `objective/scores` by step (mean raw reward, higher is better).
         config: the thresholds, in standard errors.
+        steps: of the whole run, where there are only its first; None: there are all.
 
     Returns:
         The verdict; its severity is the depth of the dip over the whole later climb from its bottom (1 where the
@@ -79,7 +81,7 @@ def reward_hockey_stick(rewards: Sequence[float], config: HockeyStickConfig) -> 
         return _too_short(name, len(values), config.baseline + config.window)
     start = float(values[: config.baseline].mean())
     smoothed = trailing_mean(values, config.window)
-    early = max(int(config.early_fraction * len(values)), config.baseline + config.window)
+    early = max(int(config.early_fraction * (steps or len(values))), config.baseline + config.window)
     lowest = config.baseline + int(smoothed[config.baseline : early].argmin())
     depth = start - float(smoothed[lowest])
     error = standard_error(values, config.window, config.baseline)

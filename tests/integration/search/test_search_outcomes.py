@@ -19,7 +19,7 @@ from bai_sweep.signals import TrialPruned
 from tests.integration.search.studies import Studies
 
 SEARCH = ("alpha=interval(0,1)", "hydra.sweeper.n_trials=6")
-BOUND = '+hydra.sweeper.constraints={objective/final_kl: "<= 5", stability/length_ratio: ">= 0.25"}'
+BOUND = 'hydra.sweeper.constraints={objective/final_kl: "<= 5", stability/length_ratio: ">= 0.25"}'
 BOTH = ("hydra.sweeper.objective=[eval/overall,objective/final_kl]", "hydra.sweeper.direction=[maximize,minimize]")
 SMALL = {
     "tpe": "+hydra.sweeper.sampler.n_startup_trials=2",
@@ -57,7 +57,7 @@ def test_samplers_hear_how_far_outside_a_trial_is(studies: Studies, sampler: str
 
 
 def test_with_no_trial_inside_the_bounds_the_best_is_said_to_be_outside(studies: Studies) -> None:
-    constraint = '+hydra.sweeper.constraints={objective/final_kl: "<= -1"}'
+    constraint = 'hydra.sweeper.constraints={objective/final_kl: "<= -1"}'
     studies.run("alpha=0.2,0.4", constraint, task=_outcome)
     best = read_state(studies.study()).best
     assert [(point.values, point.feasible) for point in best] == [((0.4,), False), ((0.2,), False)]
@@ -96,7 +96,7 @@ def test_objectives_without_a_direction_each_are_refused(studies: Studies, capsy
     assert "each objective has a direction; got 2" in capsys.readouterr().err
     studies.fails(*SEARCH, *BOTH, "hydra/sweeper/pruner=median", code=2)
     assert "Optuna's pruners compare trials by one objective" in capsys.readouterr().err
-    studies.fails(*SEARCH, '+hydra.sweeper.constraints={objective/kl: "<= 5"}', code=2)
+    studies.fails(*SEARCH, 'hydra.sweeper.constraints={objective/kl: "<= 5"}', code=2)
     assert "hydra.sweeper.constraints names metrics of the trials; got 'objective/kl'" in capsys.readouterr().err
     assert list(studies.folder.iterdir()) == []
 

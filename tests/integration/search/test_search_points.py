@@ -18,7 +18,7 @@ from bai_sweep.search.control import read_state
 from tests.integration.search.studies import Studies
 from tests.unit.search.test_search_prior import save_result
 
-CONDITIONS = '+hydra.sweeper.conditions={rl.steps: "rl=ppo"}'
+CONDITIONS = 'hydra.sweeper.conditions={rl.steps: "rl=ppo"}'
 Seen = list[dict[str, Any]]
 
 
@@ -81,7 +81,7 @@ def test_a_key_that_does_not_count_keeps_its_configured_value(studies: Studies) 
 
 def test_a_sampler_learns_of_conditional_keys_in_groups(studies: Studies) -> None:
     startup = "+hydra.sweeper.sampler.n_startup_trials=4"
-    conditions = '+hydra.sweeper.conditions={rl.ppo_epochs: "rl=ppo", alpha: "rl=vapo"}'
+    conditions = 'hydra.sweeper.conditions={rl.ppo_epochs: "rl=ppo", alpha: "rl=vapo"}'
     studies.run(
         "alpha=interval(0,1)",
         "rl=ppo,vapo",
@@ -127,7 +127,7 @@ def test_enqueued_weights_are_what_the_trial_has(studies: Studies) -> None:
         (["hydra.sweeper.enqueue=[{alpha: 2}]"], "enqueue has a point outside the search space: alpha is from 0"),
         (["hydra.sweeper.enqueue=[{beta: 2}]"], "beta is not swept; swept are alpha"),
         (["hydra.sweeper.warm_start=nowhere"], "warm_start names folders of studies"),
-        (['+hydra.sweeper.conditions={alpha: "beta=1"}'], "beta is not swept; swept are alpha"),
+        (['hydra.sweeper.conditions={alpha: "beta=1"}'], "beta is not swept; swept are alpha"),
         (["hydra.sweeper.collapse.detectors=[nope]"], "collapse.detectors are some of length_collapse"),
     ],
 )

@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 
 from bai_sweep.config import ConfigError, MergedActor, parse
 from bai_sweep.records import UserError
+from bai_sweep.search._dimensions import Point
 from bai_sweep.search._grammar import parse_space
 from bai_sweep.search._points import check_points
-from bai_sweep.search._dimensions import Point
 from bai_sweep.sources import packaged_dir
 
 CONF = packaged_dir("conf")

@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from optuna.trial import TrialState
 
-from bai_sweep.config import StabilityConfig, parse
+from bai_sweep.config import TrialConfig, parse
 from bai_sweep.records import EvalReport, Score, StepTelemetry
 from bai_sweep.search._monitor import TrialMonitor
 from bai_sweep.search._sampler import make_pruner
@@ -26,37 +26,37 @@ STEP = {"metric": "objective/scores", "direction": "maximize", "window": 3}
 
 
 @pytest.fixture(scope="module")
-def stability() -> StabilityConfig:
+def config() -> TrialConfig:
     with initialize_config_dir(str(packaged_dir("conf")), version_base="1.3"):
-        return parse(compose("config")).stability
+        return parse(compose("config", ["rl.steps=60"]))
 
 
 class Watched:
     """A monitor with its study."""
 
-    def __init__(self, stability: StabilityConfig, *, stop: Sequence[bool] = (), **changes: Any) -> None:
+    def __init__(self, config: TrialConfig, *, stop: Sequence[bool] = (), **changes: Any) -> None:
         self.settings = search_settings(**changes)
         single = len(self.settings.objective) == 1
         self.study = optuna.create_study(directions=list(self.settings.direction))
         self.asked: list[bool] = list(stop)
         self.diagnosed = 0
-        self._single, self._stability = single, stability
+        self._single, self._config = single, config
         self.begin()
 
     def begin(self) -> None:
         """The next trial."""
         self.trial = self.study.ask()
 
-        def stability() -> StabilityConfig:
+        def config() -> TrialConfig:
             self.diagnosed += 1
-            return self._stability
+            return self._config
 
         self.monitor = TrialMonitor(
             self.study,
             self.trial._trial_id,
             settings=self.settings,
             pruner=make_pruner(self.settings.pruner) if self._single else None,
-            stability=stability,
+            config=config,
             stop_asked=lambda: bool(self.asked) and self.asked.pop(0),
         )
 
@@ -91,16 +91,16 @@ def _telemetry(
     ]
 
 
-def test_each_step_reports_its_trailing_mean(stability: StabilityConfig) -> None:
-    watched = Watched(stability, pruner=MEDIAN, report=STEP)
+def test_each_step_reports_its_trailing_mean(config: TrialConfig) -> None:
+    watched = Watched(config, pruner=MEDIAN, report=STEP)
     assert watched.run(_telemetry(scores=[3.0, 6.0, 0.0, 9.0])) is None
     assert watched.reported == {1: 3.0, 2: 4.5, 3: 3.0, 4: 5.0}
 
 
 @pytest.mark.parametrize("objective", ["maximize", "minimize"])
 @pytest.mark.parametrize("report", ["maximize", "minimize"])
-def test_reports_are_compared_in_their_own_direction(objective: str, report: str, stability: StabilityConfig) -> None:
-    watched = Watched(stability, pruner=MEDIAN, direction=objective, report={**STEP, "direction": report})
+def test_reports_are_compared_in_their_own_direction(objective: str, report: str, config: TrialConfig) -> None:
+    watched = Watched(config, pruner=MEDIAN, direction=objective, report={**STEP, "direction": report})
     good, bad = (2.0, 1.0) if report == "maximize" else (1.0, 2.0)
     assert watched.run(_telemetry(scores=[good] * 3)) is None
     sign = 1 if objective == report else -1
@@ -113,11 +113,11 @@ def test_reports_are_compared_in_their_own_direction(objective: str, report: str
     assert watched.run(_telemetry(scores=[good] * 3)) is None
 
 
-def test_a_metric_that_is_not_there_is_not_reported(stability: StabilityConfig) -> None:
-    watched = Watched(stability, pruner=MEDIAN, report={**STEP, "metric": "objective/other"})
+def test_a_metric_that_is_not_there_is_not_reported(config: TrialConfig) -> None:
+    watched = Watched(config, pruner=MEDIAN, report={**STEP, "metric": "objective/other"})
     assert watched.run(_telemetry(scores=[1.0, 2.0])) is None
     assert watched.reported == {}
-    watched = Watched(stability, pruner=MEDIAN, report=STEP)
+    watched = Watched(config, pruner=MEDIAN, report=STEP)
     assert watched.run(_telemetry(scores=[math.nan, 1.0, 1.0, 1.0])) is None
     assert watched.reported == {4: 1.0}  # the first window without a hole
 
@@ -137,15 +137,14 @@ HEALTHY = {
 
 @pytest.mark.parametrize("patience", [1, 3, 6])
 @pytest.mark.parametrize("name", COLLAPSE)
-def test_collapse_ends_a_trial_once_the_verdict_has_lasted(
-    name: str, patience: int, stability: StabilityConfig
-) -> None:
+def test_collapse_ends_a_trial_once_the_verdict_has_lasted(name: str, patience: int, config: TrialConfig) -> None:
     telemetry = _telemetry(COLLAPSE[name])
     certain = [
-        diagnose(telemetry[:end], stability).verdicts[0].level == "certain" for end in range(1, len(telemetry) + 1)
+        diagnose(telemetry[:end], config.stability, steps=60).verdicts[0].level == "certain"
+        for end in range(1, len(telemetry) + 1)
     ]
     ends = [end for end in range(patience, len(certain) + 1) if all(certain[end - patience : end])]
-    watched = Watched(stability, collapse={"detectors": ["length_collapse"], "patience": patience})
+    watched = Watched(config, collapse={"detectors": ["length_collapse"], "patience": patience})
     why = watched.run(telemetry)
     if not ends:
         assert why is None
@@ -155,39 +154,39 @@ def test_collapse_ends_a_trial_once_the_verdict_has_lasted(
     assert watched.diagnosed == 1  # the detectors' settings are composed once
 
 
-def test_some_series_collapse_and_one_streak_is_broken(stability: StabilityConfig) -> None:
+def test_some_series_collapse_and_one_streak_is_broken(config: TrialConfig) -> None:
     def steps(name: str, patience: int) -> str | None:
-        return Watched(stability, collapse={"detectors": ["length_collapse"], "patience": patience}).run(
+        return Watched(config, collapse={"detectors": ["length_collapse"], "patience": patience}).run(
             _telemetry(COLLAPSE[name])
         )
 
-    # By step 11 of the default settings the fall at step 6 lies in the first half; by step 15 it is back.
-    assert "at step 11" in str(steps("fast", 1))
-    assert "at step 15" in str(steps("fast", 5))
-    assert "at step 13" in str(steps("with a return", 1))
-    assert steps("with a return", 3) is None
+    # The run has 60 steps, so these falls are early as soon as the mean of 5 steps is 40 % down.
+    assert "at step 8" in str(steps("fast", 1))  # the first at which there is a verdict
+    assert "at step 12" in str(steps("fast", 5))
+    assert "at step 8" in str(steps("with a return", 1))
+    assert steps("with a return", 8) is None  # certain for 7 steps, then back; the second fall has lasted 3
 
 
 @pytest.mark.parametrize("name", HEALTHY)
-def test_healthy_trials_go_on(name: str, stability: StabilityConfig) -> None:
+def test_healthy_trials_go_on(name: str, config: TrialConfig) -> None:
     detectors = ["length_collapse", "kl_blow_up", "reward_hockey_stick"]
-    watched = Watched(stability, collapse={"detectors": detectors, "patience": 1})
+    watched = Watched(config, collapse={"detectors": detectors, "patience": 1})
     assert watched.run(_telemetry(HEALTHY[name], kl=1.0)) is None
 
 
-def test_only_the_detectors_that_are_named_end_a_trial(stability: StabilityConfig) -> None:
+def test_only_the_detectors_that_are_named_end_a_trial(config: TrialConfig) -> None:
     telemetry = _telemetry(COLLAPSE["fast"], kl=60.0)
-    assert Watched(stability).run(telemetry) is None
-    why = Watched(stability, collapse={"detectors": ["kl_blow_up"], "patience": 2}).run(telemetry)
+    assert Watched(config).run(telemetry) is None
+    why = Watched(config, collapse={"detectors": ["kl_blow_up"], "patience": 2}).run(telemetry)
     assert why == "kl_blow_up is certain at step 2, and was for 2 steps: largest mean KL over 5 steps 60.00 nats"
 
 
-def test_with_several_objectives_collapse_alone_ends_a_trial(stability: StabilityConfig) -> None:
+def test_with_several_objectives_collapse_alone_ends_a_trial(config: TrialConfig) -> None:
     several: dict[str, Any] = {
         "objective": ["eval/overall", "objective/final_kl"],
         "direction": ["maximize", "minimize"],
     }
-    watched = Watched(stability, **several, collapse={"detectors": ["length_collapse"], "patience": 3})
+    watched = Watched(config, **several, collapse={"detectors": ["length_collapse"], "patience": 3})
     why = watched.run(_telemetry(COLLAPSE["fast"]))
     assert why is not None
     assert "length_collapse is certain" in why
@@ -202,9 +201,9 @@ def _report(*items: Sequence[float], missing: bool = False) -> EvalReport:
     return EvalReport(scores, {"b9": "gone"} if missing else {})
 
 
-def test_wilcoxon_compares_the_items_of_the_cheap_evaluation(stability: StabilityConfig) -> None:
+def test_wilcoxon_compares_the_items_of_the_cheap_evaluation(config: TrialConfig) -> None:
     settings = {"pruner": WILCOXON, "screen": 8, "report": {**STEP, "metric": "eval/items"}}
-    watched = Watched(stability, **settings)
+    watched = Watched(config, **settings)
     watched.monitor.step(_telemetry(scores=[1.0]))
     watched.monitor.screened(_report([100.0, 90.0, 80.0, 100.0], [70.0, 100.0]))
     assert watched.reported == {0: 100.0, 1: 90.0, 2: 80.0, 3: 100.0, 4: 70.0, 5: 100.0}
@@ -218,9 +217,9 @@ def test_wilcoxon_compares_the_items_of_the_cheap_evaluation(stability: Stabilit
 
 @pytest.mark.parametrize(("metric", "values"), [("eval/overall", (60.0, 20.0)), ("eval/b1", (70.0, 30.0))])
 def test_the_cheap_evaluation_may_be_compared_as_a_whole(
-    metric: str, values: tuple[float, float], stability: StabilityConfig
+    metric: str, values: tuple[float, float], config: TrialConfig
 ) -> None:
-    watched = Watched(stability, pruner=MEDIAN, screen=2, report={**STEP, "metric": metric})
+    watched = Watched(config, pruner=MEDIAN, screen=2, report={**STEP, "metric": metric})
     watched.monitor.screened(_report([40.0, 60.0], [70.0, 70.0]))
     assert watched.reported == {1: values[0]}
     watched.study.tell(watched.trial, 1.0)
@@ -229,17 +228,17 @@ def test_the_cheap_evaluation_may_be_compared_as_a_whole(
         watched.monitor.screened(_report([0.0, 20.0], [30.0, 30.0]))
 
 
-def test_a_cheap_evaluation_without_a_value_ends_nothing(stability: StabilityConfig) -> None:
-    watched = Watched(stability, pruner=MEDIAN, screen=2, report={**STEP, "metric": "eval/overall"})
+def test_a_cheap_evaluation_without_a_value_ends_nothing(config: TrialConfig) -> None:
+    watched = Watched(config, pruner=MEDIAN, screen=2, report={**STEP, "metric": "eval/overall"})
     watched.monitor.screened(_report([40.0], missing=True))
     assert watched.reported == {}
-    watched = Watched(stability, pruner=MEDIAN, screen=2, report=STEP)  # PPO's steps are compared
+    watched = Watched(config, pruner=MEDIAN, screen=2, report=STEP)  # PPO's steps are compared
     watched.monitor.screened(_report([40.0]))
     assert watched.reported == {}
 
 
-def test_it_stops_at_every_safe_point_when_asked(stability: StabilityConfig) -> None:
-    watched = Watched(stability, stop=[False, True, True, True])
+def test_it_stops_at_every_safe_point_when_asked(config: TrialConfig) -> None:
+    watched = Watched(config, stop=[False, True, True, True])
     watched.monitor.safe_point()
     for ask in (
         watched.monitor.safe_point,
@@ -251,16 +250,14 @@ def test_it_stops_at_every_safe_point_when_asked(stability: StabilityConfig) -> 
     assert issubclass(StopRequested, KeyboardInterrupt)  # nothing that catches Exception catches it
 
 
-def test_pruning_goes_before_stopping(stability: StabilityConfig) -> None:
-    watched = Watched(stability, stop=[True], collapse={"detectors": ["kl_blow_up"], "patience": 1})
+def test_pruning_goes_before_stopping(config: TrialConfig) -> None:
+    watched = Watched(config, stop=[True], collapse={"detectors": ["kl_blow_up"], "patience": 1})
     with pytest.raises(TrialPruned, match="kl_blow_up"):
         watched.monitor.step(_telemetry(scores=[0.0], kl=60.0))
 
 
-def test_a_worker_taken_for_dead_goes_on_in_peace(
-    stability: StabilityConfig, caplog: pytest.LogCaptureFixture
-) -> None:
-    watched = Watched(stability, pruner=MEDIAN, report=STEP)
+def test_a_worker_taken_for_dead_goes_on_in_peace(config: TrialConfig, caplog: pytest.LogCaptureFixture) -> None:
+    watched = Watched(config, pruner=MEDIAN, report=STEP)
     watched.study.tell(watched.trial, state=TrialState.FAIL)
     watched.monitor.step(_telemetry(scores=[1.0]))
     assert "others took this worker for dead" in caplog.text
