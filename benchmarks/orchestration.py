@@ -1,11 +1,11 @@
 """What a study costs besides its trials: seconds for each trial that does nothing, and until the first one begins.
 
-A study of no-op trials (Hydra job, folder, configuration files, queue, lease, random sampler, storage; no tracker) runs with
-one worker in this process and with two worker processes, on the journal file and on a PostgreSQL of its own where one is
-installed. Seconds a trial are those from the first trial to the last, divided; of two processes, of both at work. With
-`--long` the first and the last hundred trials of a long study are compared. The other side is what a sweeper of Hydra's
-kind does: `load_sweep_config` and `run_job` for each trial, told to Optuna's journal, in one process. "start" is from the
-shell to a real study's first trial.
+A study of no-op trials (Hydra job, folder, configuration files, queue, lease, random sampler, storage; no tracker)
+runs with one worker in this process and with two worker processes, on the journal file and on a PostgreSQL of its
+own where one is installed. Seconds a trial are those from the first trial to the last, divided; of two processes, of
+both at work. With `--long` the first and the last hundred trials of a long study are compared. The other side is
+what a sweeper of Hydra's kind does: `load_sweep_config` and `run_job` for each trial, told to Optuna's journal, in
+one process. "start" is from the shell to a real study's first trial.
 
     python benchmarks/orchestration.py [--trials 100] [--long 1000]
 """
@@ -117,8 +117,8 @@ def each(times: list[float]) -> float:
 def start_seconds(folder: Path) -> float:
     """From the shell to the first line of the log of a real study's first trial."""
     folder.mkdir()
-    command = [sys.executable, "-m", "bai_sweep", "-m", "alpha=0.1,0.5", "rl.steps=1", "evaluation=none", "tracking=none",
-               "hydra.sweeper.objective=stability/length_ratio"]  # fmt: skip
+    settings = ["rl.steps=1", "evaluation=none", "tracking=none", "hydra.sweeper.objective=stability/length_ratio"]
+    command = [sys.executable, "-m", "bai_sweep", "-m", "alpha=0.1,0.5", *settings]
     begun = time.perf_counter()
     study = subprocess.Popen(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip

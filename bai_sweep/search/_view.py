@@ -1,7 +1,8 @@
 """The study as samplers see it: a trial for each point, with the mean over its seeds.
 
 Replicates of a point are trials of their own in the storage. To a sampler they would be several independent
-observations of one place, some of them still running; it learns from the mean instead.
+observations of one place, some of them still running; it learns from the mean instead. And a trial that ended early
+has no value: most samplers would not know that it was tried. To them it is as bad as the worst that there is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Container, Sequence
 from typing import Any, Literal
 
 import optuna
+from optuna.samplers import TPESampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 NUMBER = "number"
@@ -37,6 +40,8 @@ class PointView(optuna.Study):
     ) -> list[FrozenTrial]:
         trials = super()._get_trials(deepcopy=False, states=None, use_cache=use_cache)
         seen = fold(trials, self._seeds) if self._seeds > 1 else trials
+        if not isinstance(self.sampler, TPESampler):  # which ranks them by how far they came
+            seen = with_worst(seen, self.directions)
         kept = [trial for trial in seen if states is None or trial.state in states]
         return copy.deepcopy(kept) if deepcopy else kept
 
@@ -56,6 +61,21 @@ def fold(trials: Sequence[FrozenTrial], seeds: int) -> list[FrozenTrial]:
     return sorted([*others, *folded], key=lambda trial: trial.number)
 
 
+def with_worst(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
+    """Trials that ended early get the worst value of the complete ones; without any of these, none."""
+    complete = [trial.values for trial in trials if trial.state == TrialState.COMPLETE]
+    if not complete:
+        return list(trials)
+    worst = [
+        min(values) if direction == StudyDirection.MAXIMIZE else max(values)
+        for values, direction in zip(zip(*complete, strict=True), directions, strict=True)
+    ]
+    return [
+        _changed(t, state=TrialState.COMPLETE, values=worst) if t.state == TrialState.PRUNED and t.params else t
+        for t in trials
+    ]
+
+
 def _point(group: Sequence[FrozenTrial]) -> FrozenTrial:
     """Complete with the mean once no replicate is under way and one is complete, else as far as the furthest is."""
     complete = [t for t in group if t.state == TrialState.COMPLETE]
@@ -63,19 +83,19 @@ def _point(group: Sequence[FrozenTrial]) -> FrozenTrial:
     first = next((t for t in group if t.params), group[0])
     if open_ or not complete:
         running = any(t.state == TrialState.RUNNING for t in group)
-        pruned = (t.state for t in group if t.state == TrialState.PRUNED)
-        ended = next(pruned, TrialState.FAIL)
-        state = TrialState.RUNNING if running or (open_ and complete) else TrialState.WAITING if open_ else ended
+        over = next((t.state for t in group if t.state == TrialState.PRUNED), TrialState.FAIL)
+        state = TrialState.RUNNING if running or (open_ and complete) else TrialState.WAITING if open_ else over
         return _changed(first, state=state)
     means = [math.fsum(values) / len(complete) for values in zip(*(t.values for t in complete), strict=True)]
-    return _changed(first, state=TrialState.COMPLETE, values=means, constraints=_mean_constraints(complete))
+    ended = [t for t in group if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    return _changed(first, state=TrialState.COMPLETE, values=means, constraints=_mean_constraints(ended))
 
 
-def _mean_constraints(complete: Sequence[FrozenTrial]) -> dict[str, Any]:
-    names = dict.fromkeys(name for trial in complete for name in trial.constraints)
+def _mean_constraints(ended: Sequence[FrozenTrial]) -> dict[str, Any]:
+    names = dict.fromkeys(name for trial in ended for name in trial.constraints)
     return {
-        f"constraints:{name}": math.fsum(t.constraints[name] for t in complete if name in t.constraints)
-        / sum(name in t.constraints for t in complete)
+        f"constraints:{name}": math.fsum(t.constraints[name] for t in ended if name in t.constraints)
+        / sum(name in t.constraints for t in ended)
         for name in names
     }
 

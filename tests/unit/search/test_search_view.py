@@ -120,3 +120,38 @@ def test_the_view_is_a_study_of_points(kind: str, tmp_path: object) -> None:
     assert [t.values for t in PointView(study, 1).trials] == [[5.0], [1.0], [2.0], [0.0], [0.5]]
     view.trials[0].values = [math.inf]
     assert view.trials[0].values == [5.0]
+
+
+def test_samplers_that_ignore_early_ends_see_them_as_the_worst_there_is() -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for values in ([1.0, 5.0], [3.0, 2.0]):
+        trial = study.ask()
+        trial.suggest_float("alpha", 0, 1)
+        study.tell(trial, values)
+    early = study.ask()
+    early.suggest_float("alpha", 0, 1)
+    study._storage.set_trial_state_values(early._trial_id, TrialState.PRUNED)
+    seen = {}
+    for sampler in (optuna.samplers.NSGAIISampler(seed=0), optuna.samplers.TPESampler(seed=0)):
+        view = PointView(study, 1)
+        view.sampler = sampler
+        seen[type(sampler).__name__] = view.get_trials()[2]
+    assert (seen["NSGAIISampler"].state, seen["NSGAIISampler"].values) == (TrialState.COMPLETE, [1.0, 5.0])
+    assert seen["TPESampler"].state == TrialState.PRUNED
+    assert study.trials[2].state == TrialState.PRUNED  # the study itself is as it was
+
+
+def test_a_replicate_that_ended_early_counts_in_its_points_constraints() -> None:
+    def replicate(number: int, state: TrialState, violation: float) -> FrozenTrial:
+        trial = optuna.trial.create_trial(
+            state=state,
+            value=1.0 if state == TrialState.COMPLETE else None,
+            user_attrs={"number": number},
+            system_attrs={"constraints:collapse": violation},
+        )
+        trial.number = number
+        return trial
+
+    (point,) = fold([replicate(0, TrialState.COMPLETE, -0.2), replicate(1, TrialState.PRUNED, 0.6)], 2)
+    assert point.state == TrialState.COMPLETE
+    assert point.constraints == {"collapse": pytest.approx(0.2)}
