@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from bai_sweep.command._find import KEYS, find, parse_arguments
 from bai_sweep.records import UserError
-from bai_sweep.search.control import OVERRIDES
+from bai_sweep.search.control import NEEDED, OVERRIDES
 
 # What is this machine's own affair; anything else would make another study of it.
 _OWN = ("device", "threads", "workers", "tracking.uri", "tracking.artifacts", "evaluation.data_dir")
@@ -26,6 +26,11 @@ def worker(arguments: Sequence[str], hydra_main: Callable[[], object]) -> None:
         raise UserError(
             f"study {found.study.study_name} does not say how it was begun: its command has not come so far yet, or "
             "was of an earlier version; try again when its first trial runs"
+        )
+    if missing := [key for key in found.study.user_attrs.get(NEEDED, []) if key not in given]:
+        raise UserError(
+            f"{missing[0]} of study {found.study.study_name} holds a password, which its record does not: give "
+            f"{missing[0]}=..."
         )
     place = {"study": found.study.study_name, "results_dir": given.get("results_dir", str(found.folder.parent))}
     more = [f"{key}={value}" for key, value in (place | {k: given[k] for k in _OWN if k in given}).items()]

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 OVERRIDES = "overrides"
 PARENT_RUN = "parent_run_id"
 FOLDER = "folder"
+NEEDED = "needed"  # keys that each worker is told by its user, as their values hold a password
 
 # The worker's own, or the command's.
 _NOT_HANDED_ON = (
@@ -25,6 +26,7 @@ def invite(study: optuna.Study, config: DictConfig, parent_run_id: str | None, m
     overrides = [text for text in given if not _is_own(text)] + list(more)
     kept = {
         OVERRIDES: [text for text in overrides if not holds_password(text)],
+        NEEDED: sorted({text.lstrip("+").partition("=")[0] for text in overrides if holds_password(text)}),
         PARENT_RUN: parent_run_id,
         FOLDER: str(config.hydra.sweep.dir),
     }
