@@ -6,7 +6,7 @@ import copy
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from bai_sweep.search._definition import differences
 from bai_sweep.search._functions import load_study_functions
 from bai_sweep.search._gpus import gpus_of_workers
 from bai_sweep.search._grid import GRID, renumbered
+from bai_sweep.search._handover import collect
 from bai_sweep.search._invitation import PARENT_RUN, invite
 from bai_sweep.search._job import study_folder
 from bai_sweep.search._launch import run_workers, uses_launcher
@@ -100,6 +101,7 @@ class Study:
                 with handle.display():
                     stopped = run_workers(job, queue, workers=checked.workers, threads=checked.threads, gpus=gpus)
                 survey = queue.survey()
+                collect(queue, config)
                 if survey.is_over:
                     functions.conclude(handle, failures=survey.failures)
                     concluded = True
@@ -129,6 +131,8 @@ class Study:
         self._check_same(study)
         study_folder(self.config).mkdir(parents=True, exist_ok=True)
         job = self._worker_job(study.study_name, self.config, study.user_attrs.get(PARENT_RUN))
+        if self.settings.storage is not None:  # else the folder is shared
+            job = replace(job, hands_over=True)
         queue = job.open_queue()
         if run_workers(job, queue, workers=checked.workers, threads=checked.threads):
             raise KeyboardInterrupt

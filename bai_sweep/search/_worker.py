@@ -32,6 +32,7 @@ from bai_sweep.config import parse
 from bai_sweep.search._compose import Composer
 from bai_sweep.search._context import RunningTrial, TrialOutcome
 from bai_sweep.search._grid import planned_points
+from bai_sweep.search._handover import hand_over
 from bai_sweep.search._job import Job, TrialFailedError, has_result, run_trial_job, trial_folder
 from bai_sweep.search._lease import Lease
 from bai_sweep.search._monitor import TrialMonitor
@@ -64,6 +65,7 @@ class WorkerJob:
     parent_run_id: str | None
     home: int  # process id of the study's own process
     hydra_state: Any  # Hydra's singletons, for a worker in another process
+    hands_over: bool = False  # its folder is not the study's own
 
     def open_queue(self) -> TrialQueue:
         """Connects to the study."""
@@ -253,6 +255,9 @@ def _tell(worker: _Worker, trial: optuna.Trial, outcome: TrialOutcome) -> bool:
             trial.set_constraint(limit.metric, min(limit.violation(outcome.metrics), _FAR))
         if outcome.run_id is not None:
             trial.set_user_attr("run_id", outcome.run_id)
+        if worker.job.hands_over:
+            number = trial.user_attrs[NUMBER]
+            hand_over(queue.storage, trial._trial_id, trial_folder(worker.job.config, number))
     except UpdateFinishedTrialError:
         return False
     values = [outcome.metrics.get(name, math.nan) for name in settings.objective]

@@ -3,11 +3,13 @@
 Files in the working directory steer it: `hold-<number>` keeps a trial waiting while it exists (with a
 `stuck-<number>` beside it, without ever reaching a safe point), `die-<number>` kills the trial's process on the first
 attempt, with a `result-<number>` beside it after the result was written.
-`nap-<number>` holds the seconds that it takes. `trace.txt` tells what happened.
+`nap-<number>` holds the seconds that it takes. With `leave-results` trials
+leave a result.json. `trace.txt` tells what happened.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -39,6 +41,8 @@ def main(cfg: DictConfig) -> float:
         time.sleep(0.02)
     if (nap := Path(f"nap-{trial.number}")).exists():
         time.sleep(float(nap.read_text()))
+    if Path("leave-results").exists():
+        (trial.folder / "result.json").write_text(json.dumps({"of": trial.number}))
     note(f"end {trial.number} {os.getpid()} alpha={cfg.alpha}")
     return float(cfg.alpha)
 

@@ -78,6 +78,7 @@ def test_a_grid_is_not_added_to(app: App) -> None:
 def test_a_worker_joins_from_another_folder_and_leaves(app: App, server: postgresql.Server) -> None:
     app.hold(0)
     app.hold(1)
+    (app.folder / "leave-results").touch()
     running = app.start("alpha=0.1,0.5,0.9", "study=s", f"hydra.sweeper.storage='{server.url}'")
     wait_until(lambda: app.numbers("start")[0])
     joined = app.start_command("worker", "study=s", f"storage={server.url}", "results_dir=elsewhere")
@@ -95,6 +96,9 @@ def test_a_worker_joins_from_another_folder_and_leaves(app: App, server: postgre
         assert process.returncode == 0, said
     assert app.numbers("end") == {0: 1, 1: 1, 2: 1}
     assert (app.folder / "elsewhere/s/trials/2/.hydra/config.yaml").is_file()
+    handed_over = app.folder / "results/s/trials/2"
+    assert (handed_over / "result.json").read_text() == '{"of": 2}'
+    assert (handed_over / ".hydra/config.yaml").read_text().startswith("study: s\nalpha: 0.9")
     assert "3 finished" in app.command("status", f"storage={server.url}")
 
 
