@@ -115,6 +115,17 @@ def test_killed_worker_is_replaced_and_its_trial_runs_again(app: App) -> None:
     assert len({line[2] for line in app.trace("start")}) >= 2
 
 
+def test_nobody_waits_for_a_straggler(app: App) -> None:
+    app.hold(0)
+    process = app.start("alpha=0.1,0.3,0.5,0.7,0.9", "workers=2")
+    wait_until(lambda: len(app.numbers("end")) == 4)  # one worker waits in trial 0, the other does all the rest
+    assert app.numbers("end")[0] == 0
+    app.release(0)
+    output, _ = process.communicate(timeout=180)
+    assert process.returncode == 0, output
+    assert app.numbers("end") == dict.fromkeys(range(5), 1)
+
+
 def test_trial_that_used_up_its_attempts_gets_new_ones_on_resume(app: App) -> None:
     (app.folder / "die-1").touch()
     app.run(THREE, "hydra.sweeper.max_attempts=1", code=-signal.SIGKILL)
