@@ -31,9 +31,11 @@ def _notes(  # noqa: PLR0917 - what a plan is made of
     assumed: Assumptions,
     workers: int,
 ) -> Iterator[str]:
-    for name, counted in estimates[0].items.items():
-        if counted.fault:
-            yield f"{name} cannot run here: {counted.fault}"
+    faults = {name: counted.fault for name, counted in estimates[0].items.items() if counted.fault}
+    if faults:
+        name, fault = next(iter(faults.items()))
+        first = f"{name}: {fault}" if len(faults) > 1 else fault
+        yield f"cannot run here: {', '.join(faults)} ({first})"
     if measured is not None:
         for name, reason in measured.missing.items():
             if name in estimates[0].items and not estimates[0].items[name].fault:

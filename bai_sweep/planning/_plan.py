@@ -174,9 +174,8 @@ def _gpu_hours(trials: Sequence[Estimate], device: Device) -> Figure:
     if any(value is None for value in seconds):
         return Figure(None, next(one.why_no_total for one in trials if one.total is None))
     total = fsum(value for value in seconds if value is not None)
-    return Figure(
-        total * device.count / 3600.0, f"all trials' time, {device.count} GPU{'s' * (device.count > 1)} each"
-    )
+    gpus = f"{device.count} GPUs" if device.count > 1 else "a GPU"
+    return Figure(total * device.count / 3600.0, f"the time of all trials, {gpus} each")
 
 
 def _measured_memory(measured: Calibration) -> Figure:

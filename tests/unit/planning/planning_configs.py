@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from hydra import compose, initialize_config_dir
 
 from bai_sweep.config import TrialConfig, parse
@@ -16,6 +18,7 @@ GPU = Device("cuda", "a GPU", flops=1e12, bandwidth=1e10, count=1)
 SHAPE = Shape(layers=3, hidden=8, heads=2, queries=8, keys=4, inner=16, vocabulary=20, positions=None)
 
 
+@functools.cache
 def config(*overrides: str) -> TrialConfig:
     """The packaged configuration in fp32, tracked nowhere."""
     precision = () if "rl=none" in overrides else ("rl.precision=fp32",)

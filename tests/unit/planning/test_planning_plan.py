@@ -43,6 +43,11 @@ def test_of_an_interval_its_ends_stand_for_all() -> None:
     assert "2 of 10 points were looked at" in plan.steps.source
 
 
+def test_of_more_points_than_the_study_tries_those_that_are_spread_out_stand_for_all() -> None:
+    grid = [config(*SHORT, f"rl.steps={steps}") for steps in (10, 20, 60, 80)]
+    assert describe(grid, points=2, seeds=1, workers=1).steps.value == 10 + 60
+
+
 def test_the_time_of_all_is_the_time_of_the_worker_that_is_done_last() -> None:
     grid = [config(*SHORT, f"rl.steps={steps}", "rl.checkpoint_steps=0") for steps in (10, 20, 60, 10)]
     alone, beside = (describe(grid, points=4, seeds=1, workers=w, measured=measured()) for w in (1, 2))
@@ -156,7 +161,7 @@ def test_a_benchmark_that_cannot_be_had_is_unknown() -> None:
         [config("device=cpu", "+evaluation.unavailable={lost: nobody has it}")], points=1, seeds=1, workers=1
     )
     assert plan.seconds["evaluation"].source.endswith("without lost")
-    assert any("lost cannot run here: nobody has it" in note for note in plan.notes)
+    assert plan.notes[0] == "cannot run here: lost (nobody has it)"
 
 
 def test_a_plan_needs_a_point() -> None:

@@ -12,7 +12,7 @@ from planning_configs import config
 from bai_sweep.planning._curves import Curve, curve_of
 from bai_sweep.planning._pruners import Saving, compares_steps, configured_pruners, replay
 from bai_sweep.planning._savings import rules_of, savings_of
-from bai_sweep.records import StepTelemetry
+from bai_sweep.records import Diagnosis, Level, StepTelemetry, Verdict
 from tests.synthetic import series
 
 MEDIAN = {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 0}
@@ -56,11 +56,15 @@ def test_a_collapse_ends_a_trial_once_it_was_certain_for_as_many_steps() -> None
     assert _curve(_steps([100.0] * 34, "completions/mean_length")).collapsed is None
 
 
-def test_a_collapse_that_comes_back_begins_to_count_anew() -> None:
-    # certain at steps 11 and 12; after step 13 the mean of 5 steps is 96 again
-    lengths = [100.0] * 4 + [20.0] * 8 + [400.0] * 3 + [100.0] * 20
-    ends = [_curve(_steps(lengths, "completions/mean_length"), patience=patience).collapsed for patience in (2, 3)]
-    assert ends == [12, None]
+def test_the_steps_are_counted_anew_after_one_that_is_not_certain(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels: list[Level] = ["certain", "certain", "suspected", "certain", "certain", "certain", "none"]
+
+    def scripted(telemetry: Sequence[StepTelemetry], _config: object) -> Diagnosis:
+        return Diagnosis((Verdict("length_collapse", levels[len(telemetry) - 1], 0.5, 1, None, "invented"),))
+
+    monkeypatch.setattr("bai_sweep.planning._curves.diagnose", scripted)
+    ends = [_curve(_steps([0.0] * len(levels)), patience=patience).collapsed for patience in (2, 3, 4)]
+    assert ends == [2, 6, None]
 
 
 def test_the_median_rule_is_followed_by_hand() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from bai_sweep import sources
 from bai_sweep.config import LoRASettings, ModelConfig
 from bai_sweep.planning._checkpoints import UnknownSizeError, actor_of, checkpoint_in
-from bai_sweep.planning._networks import shape_of
+from bai_sweep.planning._networks import network_of, shape_of
 from bai_sweep.planning._sizes import adapter_size, sizes_of
 from bai_sweep.ppo.networks import ScalarModel, lora_config
 from tests.tiny import WORDS, save_tiny_model, tiny_model
@@ -61,6 +62,12 @@ def test_a_head_of_its_own_makes_the_embedding_a_table_to_look_up(tmp_path: Path
 def test_a_head_that_is_the_embedding_is_multiplied_with(tmp_path: Path) -> None:
     found = checkpoint_in(save_tiny_model(tmp_path))
     assert found.multiplied == found.parameters == _count(tiny_model())[0]
+
+
+def test_a_head_that_is_stored_beside_a_tie_is_not_counted() -> None:
+    shapes = {"model.embed_tokens.weight": (9, 4), "lm_head.weight": (9, 4)}
+    assert network_of(shapes, {}, tied=True).parameters == 36
+    assert network_of(shapes, {}, tied=False).parameters == 72
 
 
 @pytest.mark.parametrize("targets", ["all-linear", ("q_proj", "v_proj"), r".*\.(gate|up)_proj"])
@@ -112,11 +119,16 @@ def test_the_rows_of_a_vocabulary_of_several_models_are_counted(tiny_family: dic
     assert actor_of(_model(tiny_family | {"instruct": grown})).parameters == plain.parameters + 32
 
 
-def test_of_models_on_the_hub_one_that_is_here_tells(tiny_family: dict[str, Path]) -> None:
+def test_of_models_on_the_hub_the_weights_of_one_that_is_here_tell(
+    tiny_family: dict[str, Path], tmp_path: Path
+) -> None:
     whole = actor_of(_model(tiny_family))
-    partly = {**tiny_family, "instruct": Path("nobody/nothing")}
+    here = shutil.copytree(tiny_family["distilled"], tmp_path / "here")
+    settings = json.loads((here / "config.json").read_text())
+    (here / "config.json").write_text(json.dumps(settings | {"intermediate_size": 1}))  # the weights know better
+    partly = {"base": Path("nobody/base"), "instruct": Path("nobody/nothing"), "distilled": here}
 
-    assert actor_of(_model(partly, tokenizer="distilled")).parameters == whole.parameters
+    assert actor_of(_model(partly)).parameters == whole.parameters
 
 
 def test_a_config_json_is_enough(tiny_family: dict[str, Path], tmp_path: Path) -> None:
@@ -130,7 +142,7 @@ def test_a_config_json_is_enough(tiny_family: dict[str, Path], tmp_path: Path) -
 
 def test_a_model_that_is_not_here_has_no_size() -> None:
     hub = {"base": Path("nobody/a"), "instruct": Path("nobody/b"), "distilled": Path("nobody/c")}
-    with pytest.raises(UnknownSizeError, match=r"nobody/a, nobody/b, nobody/c is on this machine"):
+    with pytest.raises(UnknownSizeError, match=r"^none of nobody/a, nobody/b, nobody/c is on this machine"):
         actor_of(_model(hub))
 
 
