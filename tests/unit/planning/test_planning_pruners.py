@@ -51,15 +51,16 @@ def test_a_collapse_ends_a_trial_once_it_was_certain_for_as_many_steps() -> None
     lengths = [100.0] * 4 + [20.0] * 30
     ends = [_curve(_steps(lengths, "completions/mean_length"), patience=patience).collapsed for patience in (1, 3)]
 
-    # the mean of 5 steps crosses a quarter below 100 after step 5 (84, then 68): the first half of 11 steps
-    assert ends == [11, 13]
+    # at step 7 the mean of 5 steps is 52, more than 40 per cent off; but 8 steps are the fewest that tell
+    assert ends == [8, 10]
     assert _curve(_steps([100.0] * 34, "completions/mean_length")).collapsed is None
 
 
 def test_the_steps_are_counted_anew_after_one_that_is_not_certain(monkeypatch: pytest.MonkeyPatch) -> None:
     levels: list[Level] = ["certain", "certain", "suspected", "certain", "certain", "certain", "none"]
 
-    def scripted(telemetry: Sequence[StepTelemetry], _config: object) -> Diagnosis:
+    def scripted(telemetry: Sequence[StepTelemetry], _config: object, *, steps: int) -> Diagnosis:
+        assert steps == len(levels)  # of the whole run
         return Diagnosis((Verdict("length_collapse", levels[len(telemetry) - 1], 0.5, 1, None, "invented"),))
 
     monkeypatch.setattr("bai_sweep.planning._curves.diagnose", scripted)
