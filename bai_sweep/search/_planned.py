@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -28,12 +29,14 @@ def show_plan(plan: Plan, config: DictConfig) -> None:
     from bai_sweep.trial import check_inputs
 
     settings, first = plan.settings, plan.configs[0]
+    results, cache = Path(str(config.results_dir)), Path(first.evaluation.cache_dir).expanduser()
+    new = [folder for folder in (cache, results) if not folder.exists()]
     check_inputs(first)
     measured = None
     if settings.calibrate:
         print(f"measuring {max(settings.calibrate, 2)} steps of one point ...", file=sys.stderr)
         try:
-            measured = planning.calibrate(first, Path(str(config.results_dir)), steps=max(settings.calibrate, 2))
+            measured = planning.calibrate(first, results, steps=max(settings.calibrate, 2))
         except planning.CalibrationError as error:
             print(f"no measurement ({error}); from the models' sizes instead", file=sys.stderr)
     report = settings.report
@@ -49,9 +52,12 @@ def show_plan(plan: Plan, config: DictConfig) -> None:
         collapse=settings.collapse.detectors,
         patience=settings.collapse.patience,
         measured=measured,
-        telemetry=list(_earlier(first, Path(str(config.results_dir)))),
+        telemetry=list(_earlier(first, results)),
     )
     Console().print(planning.render(study))
+    for folder in new:  # what looking has made and left empty
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _earlier(config: TrialConfig, results: Path) -> Iterator[tuple[StepTelemetry, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +66,33 @@ def test_a_users_config_dir_comes_first(tmp_path: Path) -> None:
 
     assert "name: mine" in done.stdout
     assert "name: testbed" in packaged
+
+
+def test_a_plan_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    done = bai_sweep(tmp_path, "plan", "alpha=0.1,0.5", "seeds=3", "rl.steps=7", "workers=2", "calibrate=0", "rl=ppo")
+
+    assert done.returncode == 0, done.stderr
+    assert "6 trials: 2 points x 3 seeds, 2 at a time" in done.stdout
+    assert re.search(r"PPO steps +42 ", done.stdout)
+    assert "nothing to replay" in " ".join(done.stdout.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "alpha=0.1,1.5"], "less than or equal to 1"),
+        (["plan", "alpha=interval(0,1)"], "n_trials"),
+        (["status"], "results holds no study; give results_dir="),
+        (["stop", "study"], "arguments are key=value with a key of study, results_dir, storage, undo; got 'study'"),
+        (["worker", "study=s", "storage=postgresql://me:secret@127.0.0.1:1/x"], "cannot be reached"),
+    ],
+)
+def test_commands_refuse_what_is_not_there(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = bai_sweep(tmp_path, *arguments)
+
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stdout + done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".log"]
