@@ -129,7 +129,7 @@ def test_a_collapsed_trial_is_ended_in_a_search_of_two_objectives(studies: Studi
     ended, whole = studies.trials()
     assert ended.state == TrialState.PRUNED  # and no failure, though a sampler has no value of it
     assert ended.user_attrs["reason"].startswith(
-        "length_collapse is certain at step 13, and was for 3 steps: from 100"
+        "length_collapse is certain at step 10, and was for 3 steps: from 100"
     )
     assert whole.values == [0.75, 20.0]
     assert not list(studies.folder.glob("results/default/trials/*/failure.txt"))
