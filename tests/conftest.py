@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Tensor functions are checked against the shapes in their signatures whenever a test calls them.
 install_import_hook(["bai_sweep.generation", "bai_sweep.ppo"], "beartype.beartype")
+
+
+@pytest.fixture(autouse=True)
+def _levels_of_loggers() -> Iterator[None]:
+    """A command that is run in the tests' process quietens ours for good: the next test may ask what was logged."""
+    loggers = [logging.getLogger(name) for name in ("bai_sweep", "matplotlib")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
