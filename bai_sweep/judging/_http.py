@@ -6,6 +6,7 @@ The key goes into one header, and is masked in whatever the endpoint sends.
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, final
 
@@ -66,6 +67,7 @@ class Exchange:
         self._config, self._clock = config, clock
         self._key = key_of(config)
         self._client = client_of(config, self._key)
+        weakref.finalize(self, self._client.close)  # before the collector comes to its sockets, in whatever order
         self._headers = headers_of(self._key)
 
     def completion(self, request: Request) -> Completion:

@@ -370,11 +370,15 @@ def test_refused_key_is_not_tried_again(tmp_path: Path) -> None:
 
 
 def test_connections_are_closed_with_the_judge(tmp_path: Path) -> None:
-    """A socket left open would be warned of when it is collected."""
+    """A socket left open would be warned of when it is collected, also where the judge is part of a cycle."""
+    gc.collect()
     with serving(said("ok")) as server, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         judge = opened(server, tmp_path)
-        judge.ask(MESSAGES)
-        del judge
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: judge.ask([{"role": "user", "content": str(n)}]), range(8)))
+        cycle: list[Any] = [judge]
+        cycle.append(cycle)
+        del judge, cycle
         gc.collect()
     assert [str(warning.message) for warning in caught if warning.category is ResourceWarning] == []
