@@ -21,6 +21,7 @@ class PPOScale(Section):
     max_new_tokens: Count
     critic_warmup_steps: Annotated[int, Field(ge=0)]
     gae_length_alpha: Positive
+    precision: Literal["fp32", "bf16"]
     micro_batch_tokens: Count | None
     gradient_checkpointing: bool
 

@@ -76,6 +76,8 @@ class Rows:
     ) -> None:
         if static and not _reads_additive_masks(model):
             raise ValueError("a static cache needs sdpa or eager attention without ALiBi; leave static_cache out")
+        if static and room is not None:
+            raise ValueError("a static cache does not grow; leave room or static_cache out")
         prompts, device = begun.prompts, model.device
         self.model, self.static, self.room = model, static, room
         rows, longest, new = len(prompts), max(map(len, prompts)), max(limits)

@@ -111,15 +111,12 @@ def sample(
             cache, or is to have one and `room`.
     """
     limits = _limits(prompts, max_new_tokens)
-    if static_cache and room is not None:
-        raise ValueError("a static cache does not grow; leave room or static_cache out")
     rows = Rows(model, Begun(prompts, shared, drawn), limits, static=static_cache, room=room)
-    if uniform is None:
-        uniform = uniform_numbers(max(limits), len(prompts), generator)
-    uniform = uniform.to(model.device)
+    numbers = uniform_numbers(max(limits), len(prompts), generator) if uniform is None else uniform
+    numbers = numbers.to(model.device)
     eos = torch.tensor(list(eos_token_ids), dtype=torch.long, device=model.device)
     for step in range(max(limits)):
-        tokens, logprobs = draw(rows.logits, temperature, uniform[step, rows.live], top_p)
+        tokens, logprobs = draw(rows.logits, temperature, numbers[step, rows.live], top_p)
         if not _take(rows, step, tokens, logprobs, eos, stop) or step + 1 == max(limits):
             break
         rows.advance()

@@ -11,11 +11,13 @@ from bai_sweep.planning._figures import Figure
 from bai_sweep.planning._plan import StudyPlan, describe
 from bai_sweep.planning._pruners import Saving
 from bai_sweep.planning._render import render
+from bai_sweep.planning._savings import Ending
 
 __all__ = [
     "Assumptions",
     "Calibration",
     "CalibrationError",
+    "Ending",
     "Figure",
     "MeasuredBenchmark",
     "Saving",

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 
 from bai_sweep import evaluation
 from bai_sweep.config import Benchmark, EvaluationConfig, TrialConfig
-
-# evaluation offers none of these in its API: to run a benchmark nobody has to count it first
-from bai_sweep.evaluation._loading import load
-from bai_sweep.evaluation._surroundings import quiet
-from bai_sweep.evaluation.data import BENCHMARKS
-from bai_sweep.evaluation.data._places import spec_of
+from bai_sweep.evaluation.data import BENCHMARKS, official_items
 from bai_sweep.judging import name_of
 from bai_sweep.records import UserError
-
-_NOT_ASKED = re.compile(r"^validation$|_dev$|^baseline/")
-"""Files of a benchmark that hold examples or other models' answers."""
 
 
 @dataclass(frozen=True)
@@ -79,19 +70,17 @@ def _counted(settings: str, name: str, judge: str | None) -> Counted:
     if fault := fault_of(config, judge):
         return _official(benchmark, config, _reason(fault, name))
     try:
-        with quiet():
-            loaded = load(benchmark, config)
+        size = evaluation.size_of(benchmark, config)
     except UserError as error:
         return _official(benchmark, config, str(error))
-    generates = any(task.OUTPUT_TYPE == "generate_until" for task in loaded.tasks["tasks"].values())
-    return Counted(loaded.items, benchmark.repeats or 1, generates, "counted")
+    return Counted(size.items, benchmark.repeats or 1, size.generates, "counted")
 
 
 def _official(benchmark: Benchmark, config: EvaluationConfig, fault: str) -> Counted:
     repeats = benchmark.repeats or 1
     if benchmark.data not in BENCHMARKS:
         return Counted(None, repeats, True, f"not known here: {fault}", fault)
-    rows = sum(file.rows for file in spec_of(benchmark.data).files if not _NOT_ASKED.search(file.key))
+    rows = official_items(benchmark.data)
     items = rows if config.subset is None else min(rows, config.subset)
     limited = f", without its limit of {benchmark.limit} a task" if benchmark.limit else ""
     return Counted(items, repeats, benchmark.chat_template, f"official count{limited}", fault)

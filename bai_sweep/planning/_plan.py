@@ -6,7 +6,6 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
-from typing import Any, Literal
 
 from bai_sweep.config import TrialConfig
 from bai_sweep.planning._assumptions import Assumptions, Device, device_of_trial
@@ -16,7 +15,7 @@ from bai_sweep.planning._figures import Figure
 from bai_sweep.planning._items import Counted
 from bai_sweep.planning._memory import Memory
 from bai_sweep.planning._notes import notes_of
-from bai_sweep.planning._savings import Savings, savings_of
+from bai_sweep.planning._savings import Ending, Savings, savings_of
 from bai_sweep.records import StepTelemetry
 
 STAGES = ("merge", "PPO", "evaluation")
@@ -76,12 +75,7 @@ def describe(
     points: int,
     seeds: int,
     workers: int,
-    pruner: Mapping[str, Any] | None = None,
-    report_metric: str | None = None,
-    direction: Literal["maximize", "minimize"] = "maximize",
-    window: int = 5,
-    collapse: Sequence[str] = (),
-    patience: int = 3,
+    ending: Ending | None = None,
     measured: Calibration | None = None,
     telemetry: Sequence[Sequence[StepTelemetry]] = (),
     assumed: Assumptions | None = None,
@@ -93,12 +87,7 @@ def describe(
         points: That the study will try.
         seeds: Each with.
         workers: Trials at a time.
-        pruner: Optuna's, as `_target_` and arguments; None: none.
-        report_metric: What it compares; None or one of the evaluation: `objective/scores` is replayed.
-        direction: Of that metric.
-        window: Steps whose mean is reported.
-        collapse: Detectors whose certain verdict ends a trial.
-        patience: Steps in a row that it has to be certain.
+        ending: How it ends trials early; None: it does not.
         measured: What a calibration of one of the points measured; None: all is told from the models' sizes.
         telemetry: Of earlier trials like these, all steps of each.
         assumed: What stands in for what was not measured.
@@ -132,16 +121,7 @@ def describe(
         checkpoint=_most([one.checkpoint for one in estimates]),
         disk=_most([one.disk for one in estimates]),
         kept=_most([one.kept for one in estimates]),
-        savings=savings_of(
-            telemetry,
-            configs[0],
-            pruner=pruner,
-            metric=report_metric,
-            direction=direction,
-            window=window,
-            collapse=collapse,
-            patience=patience,
-        ),
+        savings=savings_of(telemetry, configs[0], ending or Ending()),
         notes=notes_of(configs[0], estimates, measured, device, assumed, workers=workers),
     )
 

@@ -18,6 +18,27 @@ USUAL_DETECTORS = ("length_collapse", "kl_blow_up")
 
 
 @dataclass(frozen=True)
+class Ending:
+    """How a study ends trials early.
+
+    Args:
+        pruner: Optuna's, as `_target_` and arguments; None for none.
+        metric: What it compares; None or one of the evaluation: `objective/scores` is replayed.
+        direction: Of the metric.
+        window: Steps whose mean is reported.
+        collapse: Detectors whose certain verdict ends a trial.
+        patience: Steps in a row that they have to be certain.
+    """
+
+    pruner: Mapping[str, Any] | None = None
+    metric: str | None = None
+    direction: Literal["maximize", "minimize"] = "maximize"
+    window: int = 5
+    collapse: Sequence[str] = ()
+    patience: int = 3
+
+
+@dataclass(frozen=True)
 class Savings:
     """What rules would have saved.
 
@@ -34,48 +55,34 @@ class Savings:
     note: str
 
 
-def savings_of(
-    telemetry: Sequence[Sequence[StepTelemetry]],
-    config: TrialConfig,
-    *,
-    pruner: Mapping[str, Any] | None,
-    metric: str | None,
-    direction: Literal["maximize", "minimize"],
-    window: int,
-    collapse: Sequence[str],
-    patience: int,
-) -> Savings:
+def savings_of(telemetry: Sequence[Sequence[StepTelemetry]], config: TrialConfig, ending: Ending) -> Savings:
     """Replays earlier trials with the pruners of conf/, the collapse rule, and the study's own choice of both.
 
     Args:
         telemetry: Of the earlier trials.
         config: A point of the study: steps and the detectors' thresholds.
-        pruner: The study's, None for none.
-        metric: What it compares; None or one of the evaluation: `objective/scores` takes its place.
-        direction: Of the metric.
-        window: Steps whose mean is reported.
-        collapse: The study's detectors.
-        patience: Steps in a row that they have to be certain.
+        ending: The study's.
     """
     whole = [trial for trial in telemetry if trial]
     if isinstance(config.rl, NoRL) or len(whole) < FEWEST:
         found = f"{len(whole)} earlier trial{'s' if len(whole) != 1 else ''} like these"
         return Savings(len(whole), (), "", f"nothing to replay: {found}, and {FEWEST} are the fewest that tell")
+    metric, window = ending.metric, ending.window
     by_step = metric is None or not metric.startswith("eval/")
     shown = metric if metric is not None and by_step else USUAL_METRIC
-    rules = rules_of(config.rl.steps, pruner, collapse, by_step=by_step)
+    rules = rules_of(config.rl.steps, ending.pruner, ending.collapse, by_step=by_step)
     curves = [
         curve_of(
             trial,
             shown,
             window=window,
             detectors=rules.detectors,
-            patience=patience,
+            patience=ending.patience,
             stability=config.stability,
         )
         for trial in whole
     ]
-    way = direction if by_step else "maximize"
+    way = ending.direction if by_step else "maximize"
     rows = replay(curves, rules.pruners, collapse=rules.collapsing, direction=way, orders=ORDERS, seed=config.seed)
     note = f"{len(whole)} earlier trials replayed in {ORDERS} random orders on {shown}, mean of {window} steps"
     return Savings(len(whole), rows, rules.own, note if by_step else f"{note}; {metric} is no metric of PPO's steps")

@@ -22,7 +22,7 @@ from bai_sweep.search.control import StorageAddress
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "tests/integration/search/study_app.py"
 TINY = (
-    *("rl.steps=6", "rl.batch_size=4", "rl.minibatch_size=4", "rl.max_new_tokens=16", "rl.precision=fp32"),
+    *("rl.steps=6", "rl.batch_size=4", "rl.minibatch_size=4", "rl.max_new_tokens=16"),
     *("rl.checkpoint_steps=1", "evaluation=none", "hydra.sweeper.objective=stability/length_ratio"),
     *("stability.length_collapse.baseline=1", "stability.length_collapse.window=1"),
 )

@@ -61,7 +61,7 @@ def test_a_trial_is_named_by_what_is_swept_else_by_its_actor() -> None:
 
 
 TINY = (
-    *("rl.steps=3", "rl.batch_size=4", "rl.minibatch_size=4", "rl.max_new_tokens=16", "rl.precision=fp32"),
+    *("rl.steps=3", "rl.batch_size=4", "rl.minibatch_size=4", "rl.max_new_tokens=16"),
     *("rl.checkpoint_steps=10", "evaluation.benchmarks.knowledge.limit=null", "~evaluation.benchmarks.arena"),
     "~evaluation.benchmarks.arithmetic",
 )

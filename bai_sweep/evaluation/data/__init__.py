@@ -8,7 +8,7 @@ from bai_sweep.evaluation.data._fetch import fetch
 from bai_sweep.evaluation.data._hub import hub_datasets, is_fetched
 from bai_sweep.evaluation.data._load import load
 from bai_sweep.evaluation.data._overrides import lm_eval_overrides
-from bai_sweep.evaluation.data._places import BENCHMARKS
+from bai_sweep.evaluation.data._places import BENCHMARKS, official_items
 from bai_sweep.evaluation.data._types import DataVersion
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "is_fetched",
     "lm_eval_overrides",
     "load",
+    "official_items",
 ]

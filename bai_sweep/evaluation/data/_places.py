@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from bai_sweep.evaluation.data._types import Spec
@@ -10,6 +11,8 @@ from bai_sweep.evaluation.data.benchmarks import SPECS
 from bai_sweep.records import UserError
 
 BENCHMARKS = tuple(SPECS)
+_NOT_ASKED = re.compile(r"^validation$|_dev$|^baseline/")
+"""Files of a benchmark that hold examples or other models' answers."""
 
 
 def spec_of(benchmark: str) -> Spec:
@@ -21,6 +24,15 @@ def spec_of(benchmark: str) -> Spec:
     if benchmark not in SPECS:
         raise UserError(f"benchmarks with data are {', '.join(BENCHMARKS)}; got {benchmark!r}")
     return SPECS[benchmark]
+
+
+def official_items(benchmark: str) -> int:
+    """How many items a benchmark has as published.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    return sum(file.rows for file in spec_of(benchmark).files if not _NOT_ASKED.search(file.key))
 
 
 def resolve(data_dir: str | Path | None) -> Path:

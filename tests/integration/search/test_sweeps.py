@@ -32,24 +32,22 @@ TINY = [
     "evaluation.max_new_tokens=12",
     *(f"evaluation.benchmarks.{name}.limit=2" for name in ("knowledge", "arithmetic", "arena")),
 ]
-FP32 = "rl.precision=fp32"  # without bf16's emulation on a CPU
 
 # What makes each as small as it can be and still ask its question, and the trials it then has.
 SMALL: Mapping[str, tuple[int, list[str]]] = {
     "table1_paradigms": (4, []),
-    "table2_alpha": (2, [FP32, "alpha=0.1,0.9"]),
-    "fig2_generation_length": (4, [FP32, "rl.max_new_tokens=8,12"]),
-    "fig3_length": (2, [FP32]),
-    "seeds_robustness": (2, [FP32, "alpha=choice(0.5)", "seeds=2"]),
-    "alpha_tpe": (3, [FP32, "hydra.sweeper.n_trials=3", "hydra.sweeper.pruner.n_startup_trials=1"]),
-    "alpha_gp_constrained": (3, [FP32, "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.n_startup_trials=2"]),
-    "weights_alpha_nsga2": (3, [FP32, "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.population_size=2"]),
-    "depth_alpha_cmaes": (6, [FP32, "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.popsize=4"]),
+    "table2_alpha": (2, ["alpha=0.1,0.9"]),
+    "fig2_generation_length": (4, ["rl.max_new_tokens=8,12"]),
+    "fig3_length": (2, []),
+    "seeds_robustness": (2, ["alpha=choice(0.5)", "seeds=2"]),
+    "alpha_tpe": (3, ["hydra.sweeper.n_trials=3", "hydra.sweeper.pruner.n_startup_trials=1"]),
+    "alpha_gp_constrained": (3, ["hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.n_startup_trials=2"]),
+    "weights_alpha_nsga2": (3, ["hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.population_size=2"]),
+    "depth_alpha_cmaes": (6, ["hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.popsize=4"]),
     "alpha_rl_joint": (
         2,
         [
             *(
-                FP32,
                 "hydra.sweeper.n_trials=2",
                 "rl.critic_warmup_steps=choice(1)",
                 "hydra.sweeper.pruner.min_resource=1",

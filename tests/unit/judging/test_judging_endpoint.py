@@ -376,7 +376,7 @@ def test_connections_are_closed_with_the_judge(tmp_path: Path) -> None:
         warnings.simplefilter("always")
         judge = opened(server, tmp_path)
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda n: judge.ask([{"role": "user", "content": str(n)}]), range(8)))
+            list(pool.map(judge.ask, ([{"role": "user", "content": str(number)}] for number in range(8))))
         cycle: list[Any] = [judge]
         cycle.append(cycle)
         del judge, cycle

@@ -18,6 +18,7 @@ SCALE = PPOScale(
     max_new_tokens=1,
     critic_warmup_steps=0,
     gae_length_alpha=1.0,
+    precision="fp32",
     micro_batch_tokens=None,
     gradient_checkpointing=False,
 )

@@ -20,10 +20,9 @@ SHAPE = Shape(layers=3, hidden=8, heads=2, queries=8, keys=4, inner=16, vocabula
 
 @functools.cache
 def config(*overrides: str) -> TrialConfig:
-    """The packaged configuration in fp32, tracked nowhere."""
-    precision = () if "rl=none" in overrides else ("rl.precision=fp32",)
+    """The packaged configuration, tracked nowhere."""
     with initialize_config_dir(str(packaged_dir("conf")), version_base="1.3"):
-        return parse(compose("config", overrides=["tracking=none", "threads=1", *precision, *overrides]))
+        return parse(compose("config", overrides=["tracking=none", "threads=1", *overrides]))
 
 
 def network(parameters: int = 1000, **changes: object) -> Network:

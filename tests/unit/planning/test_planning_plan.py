@@ -10,7 +10,7 @@ from planning_configs import CPU, config
 from rich.console import Console
 from test_planning_calibration import measured
 
-from bai_sweep.planning import Assumptions, StudyPlan, describe, render
+from bai_sweep.planning import Assumptions, Ending, StudyPlan, describe, render
 from bai_sweep.planning import _plan as planning
 from bai_sweep.planning._estimate import estimate
 from bai_sweep.planning._figures import Figure
@@ -179,7 +179,7 @@ def test_the_plan_is_legible_in_80_columns() -> None:
         workers=2,
         measured=measured(config=trial),
         telemetry=telemetry,
-        collapse=["kl_blow_up"],
+        ending=Ending(collapse=["kl_blow_up"]),
     )
     shown = _shown(plan)
     assert max(map(len, shown.splitlines())) <= 80

@@ -11,7 +11,7 @@ from planning_configs import config
 
 from bai_sweep.planning._curves import Curve, curve_of
 from bai_sweep.planning._pruners import Saving, compares_steps, configured_pruners, replay
-from bai_sweep.planning._savings import rules_of, savings_of
+from bai_sweep.planning._savings import Ending, rules_of, savings_of
 from bai_sweep.records import Diagnosis, Level, StepTelemetry, Verdict
 from tests.synthetic import series
 
@@ -146,7 +146,6 @@ def test_the_pruners_of_conf_that_compare_steps_are_replayed() -> None:
 
 
 TELEMETRY = [series(20, collapse=k == 0, seed=k) for k in range(4)]
-PLAIN = {"metric": None, "direction": "maximize", "window": 5, "collapse": (), "patience": 3, "pruner": None}
 
 
 MEDIAN_OF_CONF = dict(configured_pruners(20)["median"] or {})
@@ -175,21 +174,21 @@ def test_the_studys_own_choice_is_named(
 
 
 def test_every_rule_has_a_row() -> None:
-    savings = savings_of(TELEMETRY, config("rl.steps=20"), **{**PLAIN, "collapse": ["kl_blow_up"]})  # type: ignore[arg-type]
+    savings = savings_of(TELEMETRY, config("rl.steps=20"), Ending(collapse=["kl_blow_up"]))
     assert [row.rule for row in savings.rows] == list(rules_of(20, None, ["kl_blow_up"], by_step=True).pruners)
     assert savings.chosen == "collapse (kl_blow_up)"
     assert savings.note == "4 earlier trials replayed in 20 random orders on objective/scores, mean of 5 steps"
 
 
 def test_a_metric_of_the_evaluation_is_told_not_to_be_replayed() -> None:
-    changes = {"metric": "eval/overall", "pruner": dict(configured_pruners(20)["median"] or {})}
-    savings = savings_of(TELEMETRY, config("rl.steps=20"), **{**PLAIN, **changes})  # type: ignore[arg-type]
+    ending = Ending(metric="eval/overall", pruner=dict(configured_pruners(20)["median"] or {}))
+    savings = savings_of(TELEMETRY, config("rl.steps=20"), ending)
     assert savings.chosen == ""
     assert "eval/overall is no metric of PPO's steps" in savings.note
     assert savings.rows
 
 
 def test_with_few_trials_the_note_says_so_and_nothing_is_invented() -> None:
-    savings = savings_of(TELEMETRY[:3], config(), **PLAIN)  # type: ignore[arg-type]
+    savings = savings_of(TELEMETRY[:3], config(), Ending())
     assert savings.rows == ()
     assert savings.note == "nothing to replay: 3 earlier trials like these, and 4 are the fewest that tell"
