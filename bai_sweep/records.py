@@ -181,6 +181,7 @@ class TrialResult:
             "stability/length_ratio": self.diagnosis.length_ratio,
         }
         values |= {f"stability/{v.detector}/severity": v.severity for v in self.diagnosis.verdicts}
+        values["stability/worst_severity"] = max((v.severity for v in self.diagnosis.verdicts), default=math.nan)
         values |= {f"seconds/{stage}": seconds for stage, seconds in self.seconds.items()}
         return {name: value for name, value in values.items() if math.isfinite(value)}
 

@@ -16,6 +16,7 @@ from bai_sweep.records import UserError
 
 if TYPE_CHECKING:
     from bai_sweep.report import StudyReport
+    from bai_sweep.tracking import TrialRun
 
 _RECORD = "study.json"
 
@@ -78,7 +79,7 @@ def open_study(
         total: trials to finish, None if open.
         resume: whether the study was begun earlier.
     """
-    from bai_sweep.tracking import absolute, mask_text, open_tracker
+    from bai_sweep.tracking import absolute, mask_text, open_tracker, short_names, study_view
 
     # by absolute paths, so that the study can be resumed and reported from another folder
     config = config.model_copy(update={"tracking": absolute(config.tracking)})
@@ -102,6 +103,10 @@ def open_study(
         )
     handle = StudyHandle(config, name, folder, total, command, parent_run_id)
     _write_record(handle)
+    if parent_run_id is not None:
+        with tracker.attach(parent_run_id, folder) as run:
+            view = study_view(parent_run_id, list(short_names(space).values()), list(config.evaluation.benchmarks))
+            run.log_view(view)
     return handle
 
 
@@ -119,10 +124,39 @@ def conclude(handle: StudyHandle, *, failures: Mapping[int, str]) -> None:
             run.log_artifact(path)
         if study.choice:
             run.set_tags({"recommended": study.recommended or "none", "reason": study.choice.reason})
+        _describe(study, run, handle.parent_run_id)
         run.log_metrics({"trials/finished": len(study.results), "trials/failed": len(failures)})
     tracker.finish(handle.parent_run_id, "FAILED" if failures else "FINISHED")
     Console().print(terminal_table(study))
     warn_of_unsent(handle.folder)
+
+
+def _describe(study: StudyReport, run: TrialRun, run_id: str | None) -> None:
+    """The comparison, the best trial's figures and the recommendation, where a reader of the study's run looks."""
+    from bai_sweep.report import comparison
+    from bai_sweep.tracking import short_names, study_note
+
+    if not study.results:
+        return
+    shown = comparison(study)
+    run.log_table([dict(zip(shown.columns, row, strict=True)) for row in shown.rows], "comparison_table.json")
+    if winner := study.winner:
+        names = short_names(winner.params)
+        numbers = {names[k]: v for k, v in winner.params.items() if isinstance(v, int | float)}
+        figures = {
+            name.removeprefix("eval/"): value
+            for name, value in winner.metrics().items()
+            if not name.startswith("seconds/")
+        }
+        run.log_metrics({f"best/{name}": value for name, value in {**figures, **numbers}.items()})
+        run.set_tags({"best.trial": winner.number, "best.run": winner.run_id or "none"})
+    if run_id:
+        figure_names = sorted(path.name for path in (study.folder / "figures").glob("*.png"))
+        reason = study.choice.reason if study.choice else ""
+        note = study_note(
+            shown.columns, shown.rows, reason=reason, command=study.command, own=run_id, figures=figure_names
+        )
+        run.set_tags({"mlflow.note.content": note})
 
 
 def warn_of_unsent(folder: Path) -> None:
@@ -142,7 +176,7 @@ def write_report(folder: Path) -> StudyReport:
     """
     from bai_sweep.report import load_study, markdown, write_figures, write_html, write_tables
     from bai_sweep.selection import choose
-    from bai_sweep.tracking import run_url
+    from bai_sweep.tracking import study_url
 
     record = _read_record(folder)
     if record is None:
@@ -151,7 +185,7 @@ def write_report(folder: Path) -> StudyReport:
     study = load_study(folder, command=record["command"])
     if record["parent_run_id"] is not None:
         runs = [result.run_id for result in study.results if result.run_id]
-        study = replace(study, link=run_url(config.tracking, runs))
+        study = replace(study, link=study_url(config.tracking, record["parent_run_id"], runs))
     if study.results:
         study = replace(study, choice=choose(study.results, config.selection, config.seed))
     write_html(study, folder / "report.html")

@@ -54,7 +54,7 @@ def run_trial(
         UserError: an input that only shows when it is used (a reward function, a dataset, a checkpoint).
     """
     from bai_sweep.progress import ProgressFile
-    from bai_sweep.tracking import open_tracker, settle
+    from bai_sweep.tracking import open_tracker, settle, swept_params
 
     if (folder / "result.json").is_file():
         # Its worker died before it told the study: nothing finished is run again.
@@ -67,17 +67,26 @@ def run_trial(
     progress = ProgressFile(folder, number, name)
     tracker = open_tracker(config.tracking)
     try:
-        with tracker.trial(number, name, parent_run_id, config=config, folder=folder) as run:
+        with tracker.trial(number, run_name(params, config), parent_run_id, config=config, folder=folder) as run:
+            run.log_params(swept_params(params, config))
             result = _Stages(config, number, params, folder, run, progress, monitor, screen).run()
-            _report(result, run)
-            result.save(folder)
-            _forget_checkpoints(folder)
-            _draw(result, folder, run)
+            keep(result, folder, run, parent_run_id)
     except BaseException as error:
         progress.finish("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
     progress.finish("done")
     return result
+
+
+def keep(result: TrialResult, folder: Path, run: TrialRun, parent_run_id: str | None) -> None:
+    """Tracks a result and writes it into the trial's folder; then its figures, without which it stands as well."""
+    from bai_sweep.tracking import trial_note
+
+    _report(result, run)
+    run.set_tags({"mlflow.note.content": trial_note(result, parent_run_id, run.run_id)})
+    result.save(folder)
+    _forget_checkpoints(folder)
+    _draw(result, folder, run)
 
 
 def check_inputs(config: TrialConfig) -> None:
@@ -234,6 +243,15 @@ def trial_name(params: Mapping[str, Any], config: TrialConfig) -> str:
     if params:
         return ",".join(f"{key}={value}" for key, value in params.items())
     return f"alpha={config.alpha:g}" if config.actor.name == "bai" else config.actor.name
+
+
+def run_name(params: Mapping[str, Any], config: TrialConfig) -> str:
+    """The name of a trial's run: swept parameters under their short names, and the seed, `alpha=0.5, seed=1`."""
+    from bai_sweep.tracking import short_names
+
+    short = short_names(params)
+    named = trial_name({short[key]: value for key, value in params.items()}, config).replace(",", ", ")
+    return named if "seed" in short.values() else f"{named}, seed={config.seed}"
 
 
 def seed_everything(seed: int) -> None:

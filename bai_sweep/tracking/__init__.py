@@ -8,13 +8,15 @@ not be sent is sent later by `python -m bai_sweep.tracking sync <folder>`.
 from bai_sweep.tracking._environment import environment
 from bai_sweep.tracking._finished import finished_trials
 from bai_sweep.tracking._masking import mask_text, masked
+from bai_sweep.tracking._notes import study_note, trial_note
 from bai_sweep.tracking._open import open_tracker
-from bai_sweep.tracking._parameters import config_yaml, flatten
+from bai_sweep.tracking._parameters import config_yaml, flatten, short_names, swept_params
 from bai_sweep.tracking._protocol import Status, Tracker, TrialRun
 from bai_sweep.tracking._setup import log_setup
 from bai_sweep.tracking._store import absolute
 from bai_sweep.tracking._sync import settle, sync, unsent
-from bai_sweep.tracking._ui import run_url, ui_command
+from bai_sweep.tracking._ui import newest_study_url, run_url, study_url, ui_command
+from bai_sweep.tracking._view import study_view
 
 __all__ = [
     "Status",
@@ -28,10 +30,17 @@ __all__ = [
     "log_setup",
     "mask_text",
     "masked",
+    "newest_study_url",
     "open_tracker",
     "run_url",
     "settle",
+    "short_names",
+    "study_note",
+    "study_url",
+    "study_view",
+    "swept_params",
     "sync",
+    "trial_note",
     "ui_command",
     "unsent",
 ]

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
+import webbrowser
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,14 +21,16 @@ from bai_sweep.records import UserError
 from bai_sweep.sources import packaged_dir
 from bai_sweep.tracking._store import is_server
 from bai_sweep.tracking._sync import sync
-from bai_sweep.tracking._ui import HOST, PORT, ui_command
+from bai_sweep.tracking._ui import HOST, PORT, newest_study_url, ui_command
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code; a `UserError` is its message and code 2."""
     args = _parser().parse_args(arguments)
     try:
-        return _ui(args.uri, args.port) if args.command == "ui" else _sync(args.folder, args.uri)
+        if args.command == "ui":
+            return _ui(args.uri, args.port, browser=sys.stdout.isatty() and not args.no_browser)
+        return _sync(args.folder, args.uri)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -36,13 +42,14 @@ def _parser() -> argparse.ArgumentParser:
     ui = commands.add_parser("ui", help="serve MLflow's interface on the tracking store")
     ui.add_argument("--port", type=int, default=PORT)
     ui.add_argument("--uri", help="the store, if it is not the default configuration's")
+    ui.add_argument("--no-browser", action="store_true", help="only print the address of the newest study")
     again = commands.add_parser("sync", help="send what did not reach MLflow")
     again.add_argument("folder", type=Path, help="a trial's, a study's or the whole results folder")
     again.add_argument("--uri", help="the store, if not the one the journal names")
     return parser
 
 
-def _ui(uri: str | None, port: int) -> int:
+def _ui(uri: str | None, port: int, *, browser: bool) -> int:
     values = OmegaConf.to_container(OmegaConf.load(packaged_dir("conf") / "tracking" / "mlflow.yaml"))
     config = TrackingConfig.model_validate(values)
     if uri:
@@ -50,8 +57,21 @@ def _ui(uri: str | None, port: int) -> int:
     if is_server(config.uri):
         print(f"the store is a server already; open {config.uri}")
         return 0
+    command, address = ui_command(config, port), newest_study_url(config, port)
     print(f"MLflow on {config.uri}: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
-    return _serve(ui_command(config, port))
+    print(f"the newest study: {address}", flush=True)
+    if browser:
+        threading.Thread(target=_open_when_up, args=(address, port), daemon=True).start()
+    return _serve(command)
+
+
+def _open_when_up(address: str, port: int) -> None:
+    """Opens the reader's browser at the newest study once the server answers."""
+    for _ in range(120):
+        with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            webbrowser.open(address)
+            return
+        time.sleep(0.5)
 
 
 def _serve(command: list[str]) -> int:

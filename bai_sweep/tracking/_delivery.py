@@ -17,6 +17,7 @@ from bai_sweep.records import UserError
 from bai_sweep.tracking._journal import Acknowledged, Event, read_events
 from bai_sweep.tracking._masking import mask_text
 from bai_sweep.tracking._store import ensure_experiment
+from bai_sweep.tracking._view import VIEW_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -98,6 +99,9 @@ class Delivery:
         elif first.kind == "artifact":
             path = self._folder / first.data["path"]  # an absolute path stays as it is
             client.log_artifact(run_id, str(path), first.data["folder"] or None)
+        elif first.kind == "view":
+            experiment = client.get_run(run_id).info.experiment_id
+            client.set_experiment_tag(experiment, VIEW_TAG + run_id, first.data["value"])
         elif first.kind == "end":
             client.set_terminated(run_id, first.data["status"], first.time)
             if first.data["status"] == "FINISHED":

@@ -43,6 +43,9 @@ class TrialRun(Protocol):
     def log_table(self, rows: Sequence[Mapping[str, Any]], name: str) -> Path:
         """Rows with the same keys as a table MLflow's interface draws (name ends in .json)."""
 
+    def log_view(self, view: Mapping[str, Any]) -> None:
+        """Columns and charts with which the interface opens this run's study (`study_view`)."""
+
 
 class Tracker(Protocol):
     """Reports a study as one parent run and one child run per trial.

@@ -17,6 +17,7 @@ from bai_sweep.tracking._masking import mask_text
 from bai_sweep.tracking._parameters import flatten
 from bai_sweep.tracking._protocol import Status
 from bai_sweep.tracking._sender import Sender
+from bai_sweep.tracking._view import encode_view
 
 ARTIFACTS = "artifacts"
 _NAME_LIMIT, _PARAM_LIMIT, _TAG_LIMIT = 250, 6000, 5000  # MLflow's; older servers take 5000 of a tag
@@ -101,6 +102,10 @@ class JournaledRun:
         listed = [{"path": table, "type": "table"} for table in self._tables]
         self.set_tags({"mlflow.loggedArtifacts": json.dumps(listed)})
         return path
+
+    def log_view(self, view: Mapping[str, Any]) -> None:
+        """Columns and charts with which the interface opens this run's study."""
+        self.event("view", value=encode_view(view))
 
     def event(self, kind: str, **data: Any) -> None:
         """Appends to the journal and wakes the sender."""

@@ -12,6 +12,7 @@ from bai_sweep.config import TrackingConfig
 from bai_sweep.records import UserError
 from bai_sweep.tracking._masking import mask_text
 from bai_sweep.tracking._store import absolute, artifact_root, import_mlflow, is_server, open_client
+from bai_sweep.tracking._view import VIEW_TAG
 
 HOST, PORT = "127.0.0.1", 5000
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def run_url(config: TrackingConfig, run_ids: Sequence[str], port: int = PORT) ->
     The forms are those of MLflow's own interface (`getRunPageRoute`, `getCompareRunPageRoute`).
     """
     config = absolute(config)
-    base = config.uri.rstrip("/") if is_server(config.uri) else f"http://{HOST}:{port}"
+    base = _base(config, port)
     experiment = _experiment_of(config.uri, run_ids[0]) if run_ids else None
     if experiment is None:
         return f"{base}/#/experiments"
@@ -52,6 +53,41 @@ def run_url(config: TrackingConfig, run_ids: Sequence[str], port: int = PORT) ->
     if len(run_ids) > MOST_COMPARED:
         return f"{base}/#/experiments/{experiment}/runs?compareRunsMode=CHART"
     return f"{base}/#/compare-runs?runs={_query(list(run_ids))}&experiments={_query([experiment])}"
+
+
+def study_url(config: TrackingConfig, parent: str, run_ids: Sequence[str], port: int = PORT) -> str:
+    """The link to a study's own view (charts and table of its trials); to the plain comparison if it has none."""
+    config = absolute(config)
+    experiment = _viewed(config.uri, parent)
+    if experiment is None:
+        return run_url(config, run_ids, port)
+    return f"{_base(config, port)}/#/experiments/{experiment}/runs?viewStateShareKey={parent}&compareRunsMode=CHART"
+
+
+def newest_study_url(config: TrackingConfig, port: int = PORT) -> str:
+    """The link to the newest study of the configuration's experiment; without one, to the list of experiments."""
+    config = absolute(config)
+    import_mlflow(config.uri)
+    client = open_client(config.uri)
+    experiment = client.get_experiment_by_name(config.experiment)
+    found = experiment and client.search_runs(
+        [experiment.experiment_id], "tags.`bai.kind` = 'study'", max_results=1, order_by=["attributes.start_time DESC"]
+    )
+    if not found:
+        return run_url(config, [], port)
+    return study_url(config, found[0].info.run_id, [found[0].info.run_id], port)
+
+
+def _base(config: TrackingConfig, port: int) -> str:
+    return config.uri.rstrip("/") if is_server(config.uri) else f"http://{HOST}:{port}"
+
+
+def _viewed(uri: str, parent: str) -> str | None:
+    """The experiment of a study whose view is there."""
+    experiment = _experiment_of(uri, parent)
+    if experiment is None or VIEW_TAG + parent not in open_client(uri).get_experiment(experiment).tags:
+        return None
+    return experiment
 
 
 def _experiment_of(uri: str, run_id: str) -> str | None:

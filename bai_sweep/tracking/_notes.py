@@ -1,0 +1,103 @@
+"""Descriptions of runs, in the Markdown that MLflow's interface draws at the head of a run's page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from bai_sweep.records import TrialResult, Verdict
+
+_MOST_ROWS = 10  # a tag holds 5000 characters
+
+
+def trial_note(result: TrialResult, parent: str | None, own: str | None) -> str:
+    """What a person wants to know of a trial: the verdict, the scores, how it was made, its curves, its study.
+
+    Args:
+        result: the finished trial.
+        parent: the id of the study's run, None for a trial on its own.
+        own: the id of the trial's run, None while the tracker is out of reach (then the note has no picture).
+    """
+    parts = [f"**{result.label}, seed {result.seed}: {_words(result.diagnosis.summary())}.**"]
+    if result.pruned is not None:
+        parts.append(f"Ended early: {result.pruned}")
+    if parent:
+        parts.append(f"[The study and its comparison](#/runs/{parent})")
+    parts += [_scores(result), _dynamics(result), _verdicts(result.diagnosis.verdicts)]
+    parts.append(f"Actor: `{result.recipe.formula()}`")
+    if own and result.telemetry:
+        parts.append(_picture("Reward, length and KL by PPO step", "curves.png", own))
+    return "\n\n".join(part for part in parts if part)
+
+
+def study_note(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    reason: str,
+    command: str,
+    own: str,
+    figures: Sequence[str],
+) -> str:
+    """A study's recommendation, its comparison (the first rows of a long one), its figures and its command."""
+    parts = [f"**{reason}**" if reason else "", table(columns, rows[:_MOST_ROWS])]
+    if len(rows) > _MOST_ROWS:
+        parts.append(f"The first {_MOST_ROWS} of {len(rows)} trials; `comparison_table.json` below has all.")
+    parts.append("`*` recommended; ± one standard error over items; KL in nats per sequence; length is end / start.")
+    parts += [_picture(name, name, own) for name in figures]
+    parts.append(f"`{command}`" if command else "")
+    return "\n\n".join(part for part in parts if part)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; empty without rows."""
+    if not rows:
+        return ""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _scores(result: TrialResult) -> str:
+    report = result.report
+    rows = [[s.benchmark, f"{s.value:.1f} ± {s.stderr:.1f}", str(s.n)] for s in report.scores]
+    if rows and not report.missing:
+        rows.insert(0, ["overall", f"{report.overall:.1f} ± {report.overall_stderr:.1f}", ""])
+    missing = [[name, f"not run: {why}", ""] for name, why in report.missing.items()]
+    return table(["benchmark", "points", "items"], rows + missing)
+
+
+def _dynamics(result: TrialResult) -> str:
+    if not result.telemetry:
+        return ""
+    found = result.diagnosis
+    return (
+        f"{len(result.telemetry)} steps of RL: final KL {found.final_kl:.2f} nats a sequence, "
+        f"length at the end {found.length_ratio:.2f} times that at the start."
+    )
+
+
+def _verdicts(verdicts: Sequence[Verdict]) -> str:
+    rows = [
+        [
+            _words(v.detector),
+            v.level,
+            f"{v.severity:.2f}",
+            "" if v.onset is None else str(v.onset),
+            "" if v.recovery is None else str(v.recovery),
+            v.reason,
+        ]
+        for v in verdicts
+    ]
+    return table(["detector", "verdict", "severity", "from step", "back at", "why"], rows)
+
+
+def _picture(title: str, name: str, run_id: str) -> str:
+    return f"![{title}](get-artifact?path={quote(name)}&run_uuid={run_id})"
+
+
+def _words(text: str) -> str:
+    return text.replace("_", " ")
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").replace("*", "\\*").split())

@@ -1,0 +1,117 @@
+"""How MLflow's interface shows a study at first sight: which columns, which charts, which runs, in which order.
+
+The interface keeps this in the reader's browser, except for a view that somebody has shared: that one is a tag of the
+experiment, and an address with `viewStateShareKey=` opens it. A study's view is such a tag, under its run's id. The
+fields are those of MLflow 3's `ExperimentPageUIState` and `ExperimentPageSearchFacetsState`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+VIEW_TAG = "mlflow.sharedViewState."
+HEADLINES = (
+    "eval/overall",
+    "eval_stderr/overall",
+    "objective/final_kl",
+    "stability/length_ratio",
+    "stability/worst_severity",
+)
+CURVES = ("objective/scores", "completions/mean_length", "objective/kl")
+_MOST_BENCHMARKS = 12  # columns and axes beyond this are chosen by the reader
+
+
+def study_view(parent: str, params: Sequence[str], benchmarks: Sequence[str] = ()) -> dict[str, Any]:
+    """The view of a study: its trials, best first, with the headline figures, and charts over the swept parameters.
+
+    Args:
+        parent: the id of the study's run.
+        params: names of the swept parameters, as the trials' runs have them; the first is the charts' x axis.
+        benchmarks: what the trials are scored on.
+    """
+    scores = [f"eval/{name}" for name in benchmarks][:_MOST_BENCHMARKS]
+    compared, dynamics = "bai-compare", "bai-dynamics"
+    charts = _comparing(params, scores, compared) + [_line(metric, dynamics) for metric in CURVES]
+    sections = [_section(compared, "Comparison"), _section(dynamics, "Training, by PPO step")]
+    return {
+        # nested under the study's run only if the filter is written exactly so, without backquotes
+        "searchFilter": f"tags.mlflow.parentRunId = '{parent}'",
+        "orderByKey": "metrics.`eval/overall`",
+        "orderByAsc": False,
+        "selectedColumns": [
+            *(f"params.`{name}`" for name in params),
+            *(f"metrics.`{name}`" for name in (*HEADLINES, *scores)),
+            "tags.`verdict`",
+        ],
+        "runsExpanded": {parent: True},
+        "runsHiddenMode": "SHOW_ALL",
+        "compareRunCharts": charts,
+        "compareRunSections": sections,
+        "hideEmptyCharts": True,
+    }
+
+
+def encode_view(view: Mapping[str, Any]) -> str:
+    """A view as the interface writes it: zlib and base64, which keep it within a tag's 5000 characters."""
+    text = json.dumps(view, separators=(",", ":")).encode()
+    return "deflate;" + base64.b64encode(zlib.compress(text, 9)).decode()
+
+
+def _comparing(params: Sequence[str], scores: Sequence[str], section: str) -> list[dict[str, Any]]:
+    parallel = {
+        **_chart("PARALLEL", "parallel", section, "Swept parameters and headline figures"),
+        "selectedParams": list(params),
+        "selectedMetrics": [
+            "stability/worst_severity",
+            "stability/length_ratio",
+            "objective/final_kl",
+            "eval/overall",
+        ],
+        "showAllRuns": True,
+    }
+    bars = [_bar(metric, section) for metric in ("eval/overall", *scores)]
+    return [*(_scatter(params[0], metric, section) for metric in HEADLINES[:1] if params), parallel, *bars]
+
+
+def _scatter(param: str, metric: str, section: str) -> dict[str, Any]:
+    return {
+        **_chart("SCATTER", f"scatter-{metric}", section, f"{metric} against {param}"),
+        "xaxis": {"key": param, "type": "PARAM"},
+        "yaxis": {"key": metric, "type": "METRIC"},
+    }
+
+
+def _bar(metric: str, section: str) -> dict[str, Any]:
+    return {**_chart("BAR", f"bar-{metric}", section, metric), "metricKey": metric}
+
+
+def _line(metric: str, section: str) -> dict[str, Any]:
+    shown = {"metricKey": metric, "selectedMetricKeys": [metric], "xAxisKey": "step", "useGlobalXaxisKey": True}
+    return {**_chart("LINE", f"line-{metric}", section, metric), **shown}
+
+
+def _chart(kind: str, name: str, section: str, title: str) -> dict[str, Any]:
+    return {
+        "uuid": f"bai-{name}",
+        "type": kind,
+        "runsCountToCompare": 200,
+        "metricSectionId": section,
+        "deleted": False,
+        "isGenerated": False,
+        "displayName": title,
+    }
+
+
+def _section(identity: str, name: str) -> dict[str, Any]:
+    return {
+        "uuid": identity,
+        "name": name,
+        "display": True,
+        "isReordered": True,
+        "deleted": False,
+        "isGenerated": False,
+    }

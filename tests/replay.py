@@ -1,0 +1,40 @@
+"""A finished study in a real MLflow store, made of invented results: all that tracks it is what a real study uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from bai_sweep.config import TrialConfig, parse
+from bai_sweep.records import TrialResult
+from bai_sweep.sources import packaged_dir
+from bai_sweep.study import StudyHandle, conclude, open_study
+from bai_sweep.tracking import open_tracker, swept_params
+from bai_sweep.trial import keep, run_name
+
+
+def tracked_config(home: Path, *overrides: str) -> TrialConfig:
+    """The default configuration on a store of its own below `home`."""
+    store = [f"tracking.uri=sqlite:///{home}/mlflow.db", f"tracking.artifacts={home}/mlartifacts"]
+    with initialize_config_dir(str(packaged_dir("conf")), version_base="1.3"):
+        return parse(compose("config", overrides=[*store, *overrides]))
+
+
+def replay(config: TrialConfig, folder: Path, results: Sequence[TrialResult], space: dict[str, str]) -> StudyHandle:
+    """Opens a study, logs each result as its trial would have, and concludes."""
+    handle = open_study(config, name=folder.name, folder=folder, space=space, total=len(results), resume=False)
+    tracker = open_tracker(handle.config.tracking)
+    for result in results:
+        home = folder / "trials" / str(result.number)
+        own = config.model_copy(update={"alpha": result.params["alpha"], "seed": result.seed})
+        with tracker.trial(
+            result.number, run_name(result.params, own), handle.parent_run_id, config=own, folder=home
+        ) as run:
+            run.log_params(swept_params(result.params, own))
+            for step in result.telemetry:
+                run.log_metrics(step.metrics, step.step)
+            keep(result, home, run, handle.parent_run_id)
+    conclude(handle, failures={})
+    return handle
