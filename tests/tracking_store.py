@@ -55,3 +55,13 @@ def children(parent: str) -> list[Any]:
 def history(run_id: str, metric: str) -> list[tuple[int, float]]:
     """(step, value) of a metric as MLflow has it, every stored point."""
     return [(point.step, point.value) for point in client().get_metric_history(run_id, metric)]
+
+
+def children_of(uri: str, parent: str) -> tuple[str, dict[str, str]]:
+    """The experiment of a study's run in any store, and the ids of its trials' runs by name."""
+    from mlflow import MlflowClient
+
+    other = MlflowClient(uri)
+    experiment = str(other.get_run(parent).info.experiment_id)
+    runs = other.search_runs([experiment], f"tags.mlflow.parentRunId = '{parent}'")
+    return experiment, {str(run.info.run_name): str(run.info.run_id) for run in runs}

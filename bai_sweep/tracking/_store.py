@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 _FILE = "file:"
+# The interface has pages for training and pages for prompts and traces; without this it shows the latter.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def absolute(config: TrackingConfig) -> TrackingConfig:
@@ -102,7 +104,7 @@ def ensure_experiment(client: MlflowClient, name: str, root: str | None) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return str(client.create_experiment(name, artifact_location=root))
+            return str(client.create_experiment(name, artifact_location=root, tags=KIND))
         except MlflowException:
             experiment = client.get_experiment_by_name(name)  # another process was first
             if experiment is None:

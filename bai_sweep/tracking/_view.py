@@ -65,12 +65,7 @@ def _comparing(params: Sequence[str], scores: Sequence[str], section: str) -> li
     parallel = {
         **_chart("PARALLEL", "parallel", section, "Swept parameters and headline figures"),
         "selectedParams": list(params),
-        "selectedMetrics": [
-            "stability/worst_severity",
-            "stability/length_ratio",
-            "objective/final_kl",
-            "eval/overall",
-        ],
+        "selectedMetrics": [name for name in reversed(HEADLINES) if name != "eval_stderr/overall"],
         "showAllRuns": True,
     }
     bars = [_bar(metric, section) for metric in ("eval/overall", *scores)]

@@ -1,0 +1,126 @@
+"""A finished study as a person sees it in MLflow's own interface: a real store, its real server, a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import pytest
+
+from bai_sweep.tracking import newest_study_url, ui_command
+from tests.browser import CHROMIUM, Page, chromium
+from tests.replay import replay, tracked_config
+from tests.synthetic import realistic
+from tests.tracking_store import children_of
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found")
+POINTS = ((0.1, 0), (0.5, 0), (0.9, 0))
+PATIENCE = 120.0  # seconds; the machine may do much else
+
+
+@dataclass(frozen=True)
+class Served:
+    """A finished study, where it is served, and a tab."""
+
+    page: Page
+    base: str
+    link: str
+    experiment: str
+    parent: str
+    trials: dict[str, str]  # run ids by name
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("mlflow")
+    config = tracked_config(home)
+    results = [
+        replace(realistic(n, alpha, skill=0.8 - 0.3 * alpha, collapse=alpha == 0.9), seed=seed)
+        for n, (alpha, seed) in enumerate(POINTS)
+    ]
+    handle = replay(config, home / "results" / "default", results, {"alpha": "0.1, 0.5, 0.9"})
+    assert handle.parent_run_id
+    port = free_port()
+    server = serve(ui_command(config.tracking, port), port, home / "server.log")
+    try:
+        experiment, runs = children_of(config.tracking.uri, handle.parent_run_id)
+        with chromium(home / "profile") as page:
+            link = newest_study_url(config.tracking, port)
+            yield Served(page, f"http://127.0.0.1:{port}/#", link, experiment, handle.parent_run_id, runs)
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve(command: list[str], port: int, log: Path) -> subprocess.Popen[bytes]:
+    env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with log.open("wb") as file:
+        server = subprocess.Popen(command, stdout=file, stderr=file, env=env, start_new_session=True)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+            return server
+        except (URLError, OSError):
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, "MLflow's server did not start"
+            time.sleep(0.2)
+
+
+def test_the_link_opens_charts_over_the_swept_parameter(served: Served, tmp_path: Path) -> None:
+    served.page.open(served.link)
+    text = served.page.says(
+        "eval/overall against alpha", "Swept parameters and headline figures", "alpha=0.5, seed=0", seconds=PATIENCE
+    )
+    assert "Comparison" in text
+    served.page.wait("document.querySelectorAll('.js-plotly-plot .scatterlayer .point').length >= 3", PATIENCE)
+    served.page.picture(tmp_path / "charts.png")
+
+
+def test_the_table_folds_the_trials_under_their_study_best_first(served: Served, tmp_path: Path) -> None:
+    served.page.open(served.link.replace("=CHART", "=TABLE"))
+    text = served.page.says("default", *served.trials, "stable", seconds=PATIENCE)
+    served.page.picture(tmp_path / "table.png")
+    assert text.index("alpha=0.1, seed=0") < text.index("alpha=0.9, seed=0")
+    for column in ("alpha", "eval/overall", "objective/final_kl", "stability/length_ratio", "verdict"):
+        assert column in text
+
+
+def test_a_trials_page_explains_itself(served: Served, tmp_path: Path) -> None:
+    served.page.open(f"{served.base}/experiments/{served.experiment}/runs/{served.trials['alpha=0.9, seed=0']}")
+    served.page.says("length collapse (certain)", "0.9*base", "The study and its comparison", seconds=PATIENCE)
+    target = served.page.ask("[...document.querySelectorAll('a')].find(a => a.innerText.startsWith('The study')).href")
+    assert target.endswith(f"#/runs/{served.parent}")
+    served.page.wait("[...document.images].some(i => i.src.includes('curves.png') && i.naturalWidth > 500)", PATIENCE)
+    served.page.picture(tmp_path / "trial.png")
+
+
+def test_the_studys_page_has_recommendation_and_comparison(served: Served, tmp_path: Path) -> None:
+    served.page.open(f"{served.base}/experiments/{served.experiment}/runs/{served.parent}")
+    served.page.says("best/overall", "best/alpha", "recommended", "length collapse (certain)", seconds=PATIENCE)
+    served.page.picture(tmp_path / "study.png")
+
+
+def test_the_comparison_shows_runs_side_by_side(served: Served, tmp_path: Path) -> None:
+    runs = quote(json.dumps(list(served.trials.values())))
+    served.page.open(f"{served.base}/compare-runs?runs={runs}&experiments={quote(json.dumps([served.experiment]))}")
+    text = served.page.says(*served.trials, "Parallel Coordinates Plot", "eval/overall", seconds=PATIENCE)
+    served.page.picture(tmp_path / "compare.png")
+    line = next(line for line in text.splitlines() if line.startswith("alpha\t"))
+    assert sorted(line.split("\t")[1:]) == ["0.1", "0.5", "0.9"]
