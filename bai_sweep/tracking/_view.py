@@ -38,7 +38,6 @@ def study_view(parent: str, params: Sequence[str], benchmarks: Sequence[str] = (
     charts = _comparing(params, scores, compared) + [_line(metric, dynamics) for metric in CURVES]
     sections = [_section(compared, "Comparison"), _section(dynamics, "Training, by PPO step")]
     return {
-        # nested under the study's run only if the filter is written exactly so, without backquotes
         "searchFilter": f"tags.mlflow.parentRunId = '{parent}'",
         "orderByKey": "metrics.`eval/overall`",
         "orderByAsc": False,

@@ -85,21 +85,19 @@ def serve(command: list[str], port: int, log: Path) -> subprocess.Popen[bytes]:
 
 def test_the_link_opens_charts_over_the_swept_parameter(served: Served, tmp_path: Path) -> None:
     served.page.open(served.link)
-    text = served.page.says(
-        "eval/overall against alpha", "Swept parameters and headline figures", "alpha=0.5, seed=0", seconds=PATIENCE
+    served.page.says("Comparison", *served.trials, seconds=PATIENCE)
+    served.page.wait(
+        "[...document.querySelectorAll('.xtitle')].some(title => title.textContent === 'alpha')", PATIENCE
     )
-    assert "Comparison" in text
     served.page.wait("document.querySelectorAll('.js-plotly-plot .scatterlayer .point').length >= 3", PATIENCE)
     served.page.picture(tmp_path / "charts.png")
 
 
-def test_the_table_folds_the_trials_under_their_study_best_first(served: Served, tmp_path: Path) -> None:
+def test_the_table_has_the_trials_best_first_with_their_figures(served: Served, tmp_path: Path) -> None:
     served.page.open(served.link.replace("=CHART", "=TABLE"))
-    text = served.page.says("default", *served.trials, "stable", seconds=PATIENCE)
+    text = served.page.says("3 matching runs", *served.trials, "eval/overall", "objective/final_kl", seconds=PATIENCE)
     served.page.picture(tmp_path / "table.png")
     assert text.index("alpha=0.1, seed=0") < text.index("alpha=0.9, seed=0")
-    for column in ("alpha", "eval/overall", "objective/final_kl", "stability/length_ratio", "verdict"):
-        assert column in text
 
 
 def test_a_trials_page_explains_itself(served: Served, tmp_path: Path) -> None:
