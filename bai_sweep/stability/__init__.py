@@ -2,6 +2,7 @@
 
 Each detector is a pure function of a series and its thresholds; a prefix of a run gets the verdict that an
 online observer would have given at that step. Definitions: docs/metrics.md; error rates: docs/stability.md.
+`learn` makes an early warning of a study's own trials: the probability of a collapse, and the skill it has shown.
 """
 
 from bai_sweep.stability._detectors import (
@@ -15,13 +16,17 @@ from bai_sweep.stability._detectors import (
     truncation_runaway,
 )
 from bai_sweep.stability._diagnose import diagnose
+from bai_sweep.stability._warning import EarlyWarning, Skill, learn
 
 __all__ = [
     "METRICS",
+    "EarlyWarning",
+    "Skill",
     "critic_failure",
     "diagnose",
     "entropy_collapse",
     "kl_blow_up",
+    "learn",
     "length_collapse",
     "repetition",
     "reward_hockey_stick",

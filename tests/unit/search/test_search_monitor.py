@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -12,13 +14,14 @@ from hydra import compose, initialize_config_dir
 from optuna.trial import TrialState
 
 from bai_sweep.config import TrialConfig, parse
-from bai_sweep.records import EvalReport, Score, StepTelemetry
+from bai_sweep.records import Diagnosis, EvalReport, Score, StepTelemetry, TrialResult
 from bai_sweep.search._monitor import TrialMonitor
 from bai_sweep.search._sampler import make_pruner
 from bai_sweep.signals import StopRequested, TrialPruned
 from bai_sweep.sources import packaged_dir
 from bai_sweep.stability import diagnose
 from tests.search_settings import search_settings
+from tests.synthetic import trial, verdict
 
 MEDIAN = {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 1, "n_warmup_steps": 0}
 WILCOXON = {"_target_": "optuna.pruners.WilcoxonPruner", "p_threshold": 0.1, "n_startup_steps": 4}
@@ -40,6 +43,7 @@ class Watched:
         self.study = optuna.create_study(directions=list(self.settings.direction))
         self.asked: list[bool] = list(stop)
         self.diagnosed = 0
+        self.others: list[TrialResult] = []
         self._single, self._config = single, config
         self.begin()
 
@@ -57,6 +61,7 @@ class Watched:
             settings=self.settings,
             pruner=make_pruner(self.settings.pruner) if self._single else None,
             config=config,
+            others=lambda: self.others,
             stop_asked=lambda: bool(self.asked) and self.asked.pop(0),
         )
 
@@ -248,6 +253,60 @@ def test_it_stops_at_every_safe_point_when_asked(config: TrialConfig) -> None:
         with pytest.raises(StopRequested):
             ask()
     assert issubclass(StopRequested, KeyboardInterrupt)  # nothing that catches Exception catches it
+
+
+def _finished(number: int, *, collapsed: bool, pruned: str | None = None) -> TrialResult:
+    """A trial that writes shorter from its second step on, if it will collapse."""
+    noise = [math.sin(7.0 * number + step) for step in range(30)]
+    lengths = [100.0 - (10.0 * min(step, 5) if collapsed else 0.0) + noise[step] for step in range(30)]
+    verdicts = [verdict("length_collapse", "certain" if collapsed else "none")]
+    return replace(trial(number, telemetry=_telemetry(lengths), verdicts=verdicts), pruned=pruned)
+
+
+WARNING = {"warning": {"after": 5, "probability": 0.8, "skill": 0.3}}
+
+
+def test_a_warning_ends_a_trial_that_begins_as_collapsed_ones_did(config: TrialConfig) -> None:
+    watched = Watched(config, collapse=WARNING)
+    watched.others = [_finished(n, collapsed=n % 2 == 0) for n in range(12)]
+    why = watched.run(_finished(20, collapsed=True).telemetry)
+    assert why is not None
+    assert re.fullmatch(
+        r"early warning at step 5: collapses with probability 0\.[89]\d "
+        r"\(skill 0\.\d\d, AUC 1\.00 on 12 trials, 6 collapsed\)",
+        why,
+    )
+    watched.begin()
+    assert watched.run(_finished(21, collapsed=False).telemetry) is None
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        [_finished(n, collapsed=n < 2) for n in range(12)],  # two collapsed trials teach nothing
+        [_finished(n, collapsed=False, pruned="behind other trials") for n in range(6)]
+        + [_finished(n, collapsed=True) for n in range(6, 12)],  # nobody knows what became of those
+    ],
+    ids=["none", "few collapsed", "unknown fates"],
+)
+def test_without_trials_to_learn_from_nobody_is_warned(others: list[TrialResult], config: TrialConfig) -> None:
+    watched = Watched(config, collapse=WARNING)
+    watched.others = others
+    assert watched.run(_finished(20, collapsed=True).telemetry) is None
+
+
+def test_a_warning_without_skill_ends_nothing(config: TrialConfig) -> None:
+    """Whether these collapse is drawn, and their first steps are alike."""
+    watched = Watched(config, collapse=WARNING)
+    watched.others = [
+        replace(
+            _finished(n, collapsed=False),
+            diagnosis=Diagnosis((verdict("length_collapse", "certain" if n in (0, 3, 4, 9, 10) else "none"),)),
+        )
+        for n in range(12)
+    ]
+    assert watched.run(_finished(3, collapsed=False).telemetry) is None
 
 
 def test_pruning_goes_before_stopping(config: TrialConfig) -> None:
