@@ -24,13 +24,10 @@ from bai_sweep.config._judge import JudgeConfig
 from bai_sweep.config._measures import (
     Benchmark,
     EvaluationConfig,
-    HockeyStickConfig,
-    KLBlowUpConfig,
-    LengthCollapseConfig,
     SelectionConfig,
-    StabilityConfig,
     TrackingConfig,
 )
+from bai_sweep.config._stability import DipConfig, LevelConfig, ShiftConfig, StabilityConfig
 from bai_sweep.config._training import (
     GroupSettings,
     LoRASettings,
@@ -52,13 +49,12 @@ __all__ = [
     "Count",
     "DareMerge",
     "DepthMerge",
+    "DipConfig",
     "EvaluationConfig",
     "GroupSettings",
-    "HockeyStickConfig",
     "JudgeConfig",
-    "KLBlowUpConfig",
     "LayerAlphas",
-    "LengthCollapseConfig",
+    "LevelConfig",
     "LinearMerge",
     "LoRASettings",
     "MergeMethod",
@@ -77,6 +73,7 @@ __all__ = [
     "Section",
     "Seed",
     "SelectionConfig",
+    "ShiftConfig",
     "SlerpMerge",
     "Source",
     "StabilityConfig",

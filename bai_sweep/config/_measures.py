@@ -73,45 +73,6 @@ class EvaluationConfig(Section):
         return self
 
 
-class LengthCollapseConfig(Section):
-    """Thresholds of the sequence-length-collapse detector (docs/metrics.md)."""
-
-    baseline: Count
-    window: Count
-    early_fraction: Ratio
-    suspected_drop: Ratio
-    certain_drop: Ratio
-    recovery_level: Ratio
-    min_standard_errors: NonNegative
-
-
-class HockeyStickConfig(Section):
-    """Thresholds of the reward-hockey-stick detector (docs/metrics.md), in units of the reward's own noise."""
-
-    baseline: Count
-    window: Count
-    early_fraction: Ratio
-    suspected_dip: Positive
-    certain_dip: Positive
-
-
-class KLBlowUpConfig(Section):
-    """Budgets of the KL detector, nats per sequence."""
-
-    window: Count
-    suspected: Positive
-    certain: Positive
-
-
-class StabilityConfig(Section):
-    """The detectors' thresholds."""
-
-    name: Name
-    length_collapse: LengthCollapseConfig
-    reward_hockey_stick: HockeyStickConfig
-    kl_blow_up: KLBlowUpConfig
-
-
 class TrackingConfig(Section):
     """Where runs are reported; the local journal is always kept."""
 

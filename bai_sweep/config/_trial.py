@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError
 
 from bai_sweep.config._actor import MergedActor, ModelConfig, SFTActor
 from bai_sweep.config._judge import JudgeConfig
-from bai_sweep.config._measures import EvaluationConfig, SelectionConfig, StabilityConfig, TrackingConfig
+from bai_sweep.config._measures import EvaluationConfig, SelectionConfig, TrackingConfig
+from bai_sweep.config._stability import StabilityConfig
 from bai_sweep.config._training import GroupSettings, NoRL, PPOSettings, RewardConfig
 from bai_sweep.config._values import ConfigError, Count, Name, Ratio, Section, Seed, Weights
 from bai_sweep.rules import faults_of_training
