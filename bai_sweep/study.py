@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from bai_sweep.config import TrialConfig, parse_mapping
 from bai_sweep.records import UserError
@@ -56,11 +58,14 @@ def check_study(config: TrialConfig) -> None:
     """What a study checks before anything of it is written: its inputs, and that the tracker is there.
 
     Raises:
-        UserError: a benchmark, reward, dataset or device is not there, or the tracking store refuses.
+        UserError: a benchmark, reward, dataset, device or a folder that the selection names is not there, or the
+            tracking store refuses.
     """
+    from bai_sweep.selection import check_selection
     from bai_sweep.tracking import open_tracker
     from bai_sweep.trial import check_inputs
 
+    check_selection(config.selection)
     check_inputs(config)
     open_tracker(config.tracking).check()
 
@@ -134,31 +139,59 @@ def warn_of_unsent(folder: Path) -> None:
         print(f"MLflow did not get all of {len(waiting)} runs; when it is back: {command}", file=sys.stderr)
 
 
-def write_report(folder: Path) -> StudyReport:
+def write_report(folder: Path, overrides: Sequence[str] = ()) -> StudyReport:
     """(Re)builds the report of a study's folder, finished or not, and returns what it shows.
 
+    Args:
+        folder: the study's.
+        overrides: of the rule of selection alone: `selection.min_seeds=3`.
+
     Raises:
-        UserError: the folder holds no study.
+        UserError: the folder holds no study, or an override is wrong.
     """
     from bai_sweep.report import load_study, markdown, write_figures, write_html, write_tables
-    from bai_sweep.selection import choose
+    from bai_sweep.selection import check_selection, choose, with_commands
     from bai_sweep.tracking import run_url
 
     record = _read_record(folder)
     if record is None:
         raise UserError(f"{folder} holds no study ({_RECORD} is not there); give a folder such as results/<study>")
-    config = parse_mapping(record["config"])
+    config = parse_mapping(_overridden(record["config"], overrides))
+    if overrides:
+        check_selection(config.selection)
     study = load_study(folder, command=record["command"])
     if record["parent_run_id"] is not None:
         runs = [result.run_id for result in study.results if result.run_id]
         study = replace(study, link=run_url(config.tracking, runs))
     if study.results:
-        study = replace(study, choice=choose(study.results, config.selection, config.seed))
+        choice = choose(study.results, config.selection, config.seed)
+        folders = [*config.selection.also, str(folder)]
+        study = replace(study, choice=with_commands(choice, record["command"], study.name, folders))
     write_html(study, folder / "report.html")
     write_figures(study, folder / "figures")
     write_tables(study, folder / "tables")
     (folder / "report.md").write_text(markdown(study), encoding="utf-8")
     return study
+
+
+def _overridden(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration with other settings of its selection."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    changed = {**config, "selection": dict(config["selection"])}
+    for override in overrides:
+        group, _, rest = override.partition(".")
+        key, sign, value = rest.partition("=")
+        if group != "selection" or not sign:
+            raise UserError(f"a report takes selection.<key>=<value>; got {override!r}")
+        try:
+            tree = OmegaConf.create({"selection": changed["selection"]})
+            OmegaConf.update(tree, f"selection.{key}", yaml.safe_load(value), force_add=True)
+        except (OmegaConfBaseException, yaml.YAMLError) as error:
+            raise UserError(f"{override!r} cannot be read: {' '.join(str(error).split())}") from None
+        changed["selection"] = OmegaConf.to_container(tree)["selection"]  # type: ignore[call-overload, index]
+    return changed
 
 
 def _written(folder: Path) -> list[Path]:

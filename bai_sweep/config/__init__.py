@@ -20,10 +20,13 @@ from bai_sweep.config._actor import (
     TiesMerge,
     TwoSaveMerge,
 )
+from bai_sweep.config._formula import Formula
 from bai_sweep.config._judge import JudgeConfig
 from bai_sweep.config._measures import (
+    QUANTITIES,
     Benchmark,
     EvaluationConfig,
+    Floor,
     SelectionConfig,
     TrackingConfig,
 )
@@ -44,6 +47,7 @@ from bai_sweep.config._trial import TrialConfig, fault_text, parse, parse_mappin
 from bai_sweep.config._values import ConfigError, Count, Name, Ratio, Section, Seed, Source, Weights
 
 __all__ = [
+    "QUANTITIES",
     "Benchmark",
     "ConfigError",
     "Count",
@@ -51,6 +55,8 @@ __all__ = [
     "DepthMerge",
     "DipConfig",
     "EvaluationConfig",
+    "Floor",
+    "Formula",
     "GroupSettings",
     "JudgeConfig",
     "LayerAlphas",

@@ -17,6 +17,7 @@ from bai_sweep.report._sections import (
     recipes_section,
     repeat_section,
     scores_section,
+    standings_section,
     text,
     unfinished_section,
 )
@@ -37,6 +38,7 @@ def _page(study: StudyReport) -> str:
         decision(study),
         unfinished_section(study),
         comparison_section(study),
+        standings_section(study),
         scores_section(study, scores),
         curves_section(study, curves),
         paper_section(study),

@@ -18,6 +18,7 @@ def markdown(study: StudyReport) -> str:
         parts.append(
             "`*` recommended; ± is one standard error over items; KL in nats per sequence; length is end / start."
         )
+    parts += _losers_and_next(study)
     titles = {"Paradigms (table 1)": paradigms_table(study), "Merging ratio (table 2)": ratio_table(study)}
     for title, table in titles.items():
         if table:
@@ -29,6 +30,17 @@ def markdown(study: StudyReport) -> str:
     if study.command:
         parts.append(f"```\n{study.command}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def _losers_and_next(study: StudyReport) -> list[str]:
+    choice = study.choice
+    if choice is None:
+        return []
+    lines = [f"- {_escape(s.label)}: {_escape(s.reason)}" for s in choice.standings if s.reason]
+    asked = [*choice.next_trials, *([choice.proposal.confirm] if choice.proposal else [])]
+    guess = [_escape(choice.proposal.reason)] if choice.proposal else []
+    commands = [f"Run next, {_escape(t.purpose)}:\n\n```\n{t.command}\n```" for t in asked]
+    return [*(["\n".join(lines)] if lines else []), *guess, *commands]
 
 
 def _table(table: Table) -> str:

@@ -148,6 +148,38 @@ def _training(result: TrialResult, barred: str | None) -> str:
     return "<br>".join(told if shown else ["stable", *told])
 
 
+def standings_section(study: StudyReport) -> str:
+    """Every point's objective, why it is not the one, and what to run next."""
+    choice = study.choice
+    if choice is None or not choice.standings:
+        return ""
+    rows = "".join(
+        f"<tr><th>{text(s.label)}</th><td>{s.seeds}</td><td>{_with_interval(s.value, s.low, s.high)}</td>"
+        f"<td>{_with_interval(s.behind, s.behind_low, s.behind_high)}</td>"
+        f'<td class="words">{text(s.reason or "recommended")}</td></tr>'
+        for s in choice.standings
+    )
+    head = "<tr><th>point</th><th>seeds</th><th>objective</th><th>behind the leader</th><th>why</th></tr>"
+    guess = f"<p>{text(choice.proposal.reason)}</p>" if choice.proposal else ""
+    asked = [*choice.next_trials, *([choice.proposal.confirm] if choice.proposal else [])]
+    commands = "".join(
+        f"<p>{trials.trials} trials {text(trials.purpose)}:</p><pre>{_safe(trials.command)}</pre>" for trials in asked
+    )
+    missing = f"<p>{text(choice.evidence)}</p>" if choice.evidence else ""
+    after = f"<h3>Run next</h3>{missing}{guess}{commands}" if missing or commands else ""
+    return f"""<section><h2>Why</h2>
+<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>
+<p class="small">Objective: {text(choice.objective)}, with 95 % intervals over items and, where points have
+several seeds, over seeds. Those of the differences hold for all points together.</p>{after}</section>
+"""
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    if math.isnan(value) or math.isnan(low):
+        return number(value)
+    return f'{value:.1f} <span class="error">{low:.1f} to {high:.1f}</span>'
+
+
 def scores_section(study: StudyReport, plots: Sequence[Plot]) -> str:
     """Score against alpha: overall and each benchmark."""
     if not plots:

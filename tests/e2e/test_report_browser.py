@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bai_sweep.config import SelectionConfig
 from bai_sweep.report import StudyReport, write_html
 from bai_sweep.report._palette import Theme, palette
 from bai_sweep.selection import choose
-from tests.synthetic import BENCHMARKS, realistic
+from tests.synthetic import BENCHMARKS, RULE, realistic
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
@@ -46,9 +45,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         realistic(1, 0.5, skill=0.6),
         realistic(2, 0.9, skill=0.55, collapse=True),
     )
-    rule = SelectionConfig(
-        name="test", allow_suspected=True, max_kl=None, min_length_ratio=None, bootstrap=500, confident=0.95
-    )
+    rule = RULE.model_copy(update={"bootstrap": 500})
     command = "python -m bai_sweep -m alpha=0.1,0.5,0.9"
     study = StudyReport("browser", folder, command, results, choice=choose(results, rule, seed=0))
     return write_html(study, folder / "report.html")
