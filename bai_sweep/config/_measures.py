@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from bai_sweep.config._formula import Formula
-from bai_sweep.config._values import Count, Name, NonNegative, Number, Positive, Ratio, Section, Seed
+from bai_sweep.config._values import Count, Name, NonNegative, Number, Positive, Section, Seed
 
 
 class Benchmark(Section):
