@@ -13,7 +13,7 @@ from bai_sweep.selection._measure import measure
 from bai_sweep.selection._objective import score_objective
 from tests.synthetic import score, trial
 
-STUDIES = 400
+STUDIES = 250
 
 
 def _study(rng: np.random.Generator, points: int, seeds: int, noise: float) -> list[TrialResult]:
@@ -40,8 +40,8 @@ def test_intervals_hold_the_truth_as_often_as_they_say(points: int, seeds: int, 
         lows, highs = measured.behind(int(measured.values.argmax()))[1]
         joint += bool(np.all((lows <= 0.0) & (highs >= 0.0)))
     for covered in (single, pair, joint):
-        # 95 % less three standard errors of 400 studies, 1.1 each; few seeds may cover a little more
-        assert 0.917 <= covered / STUDIES <= 0.995
+        # 95 % less three standard errors of 250 studies, 1.4 each; few seeds may cover a little more
+        assert 0.909 <= covered / STUDIES <= 0.995
 
 
 def test_without_replicates_seeds_are_not_covered_and_that_is_why_it_is_said() -> None:
