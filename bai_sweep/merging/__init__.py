@@ -1,8 +1,8 @@
 """Checkpoints to an initial actor, or to a model folder: Balanced Actor Initialization in one pass, and its kin.
 
 `initialise` merges straight into a live model, `write_actor` makes the folder of the same merge; `open_members`,
-`plan_merge`, `method_of` and `write_model` merge from files to files, without torch. A name is imported when it is first
-asked for, torch with a trial's actor only.
+`plan_merge`, `method_of` and `write_model` merge from files to files, without torch. A name is imported when it is
+first asked for, torch with a trial's actor only.
 """
 
 from __future__ import annotations

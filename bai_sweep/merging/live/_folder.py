@@ -47,7 +47,7 @@ def write_actor(
         The folder.
 
     Raises:
-        UserError: The folder exists, there is no room for it, the models do not fit together, or a value is not finite.
+        UserError: The folder exists, there is no room for it, the models do not fit, or a value is not finite.
     """
     method = method_of(actor)
     with opened(model, method.members) as merge:
