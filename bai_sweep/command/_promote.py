@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import sys
@@ -36,7 +37,7 @@ Merges a trial's actor, as it was before PPO, into a model folder, and registers
   trial=                 which trial; the recommended one
   to=candidate           the alias: candidate, or production (also --to production), which is asked for
   yes=false              true: production is moved without asking; needed without a terminal
-  out=                   the model's folder; results/<study>/promoted/<trial>
+  out=                   the model's folder; results/<study>/promoted/<study>-trial-<trial>
   dtype=float32          of its weights: float32, bfloat16 or float16
   name=                  the registered model's; bai-<model name>
   force=false            true: promote a trial that is not eligible ...
@@ -159,6 +160,8 @@ def _parsed(arguments: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
         words.append(f"to={next(rest, '')}" if word == "--to" else word.removeprefix("--"))
     named = [key for word in words if (key := word.partition("=")[0]).startswith(_SFT) and "model.base" in keys]
     given = parse_arguments(words, (*keys, *named))
+    if "name" in given and not re.fullmatch(r"[\w.-]+", given["name"]):
+        raise UserError(f"a registered model's name has letters, digits, '.', '_' and '-'; got {given['name']!r}")
     if len(given) != len(words):
         raise UserError(f"each key is given once; got {' '.join(words)}")
     return given

@@ -45,7 +45,8 @@ def place_of(subject: Subject, out: str | None, dtype: str) -> Path:
     if out is not None:
         return Path(out).expanduser().absolute()
     rounded = "" if dtype == "float32" else f"-{dtype}"
-    return (subject.study.folder / "promoted" / f"{subject.number}{rounded}").absolute()
+    name = f"{subject.study.name}-trial-{subject.number}{rounded}"
+    return (subject.study.folder / "promoted" / name).absolute()
 
 
 def finished_folder(subject: Subject, place: Path, *, dtype: str, command: str) -> Finished:

@@ -69,11 +69,11 @@ def prove(subject: Subject, folder: Path, dtype: str) -> dict[str, Any]:
     expected = noted or _merged(subject, compared)
     _require(subject, _loaded(folder, compared.dtype), expected)
     if subject.digest:
-        checked = "the weights are those that the trial's PPO started from, bit for bit"
+        checked = "the weights are those of the actor that the trial merged, bit for bit"
         if not exact:
             checked += f", rounded to {dtype}"
     else:
-        checked = "the weights are those of the same merge made anew; the trial noted no digest of its own"
+        checked = "the weights are those of the same merge made anew; the trial noted no digest to compare with"
     return {"sha256": expected, "dtype": compared.dtype, "checked": checked}
 
 

@@ -99,8 +99,9 @@ def _figure(value: float, error: float) -> str:
 
 
 def _again(subject: Subject, again: Rescoring) -> str:
-    kind = (
-        "these scores" if subject.setup.training == "none" else "the merge itself, before PPO, as the trial was scored"
-    )
-    doubt = f" ({again.doubt})" if again.doubt else ""
-    return f"## To score {kind}\n\n    {again.command}\n{doubt}"
+    title, how = "To score it again", "As the trial was scored, and the same weights: the figures are the same."
+    if subject.setup.training != "none":
+        title = "To score the merge itself"
+        how = "With the benchmarks and settings of the trial, before any PPO: figures of its own, which no trial has."
+    doubt = f"\nNot quite as the trial: {again.doubt}.\n" if again.doubt else ""
+    return f"## {title}\n\n{how}\n\n    {again.command}\n{doubt}"

@@ -30,7 +30,7 @@ def rollback(tracking: TrackingConfig, name: str, alias: str, *, agree: Callable
     registry = Registry(tracking, name)
     current, earlier = registry.at(alias), registry.before(alias)
     if earlier is None:
-        where = "points at nothing" if current is None else f"has pointed at version {current.number} only"
+        where = "points at nothing" if current is None else f"is at version {current.number}, none before is known"
         raise UserError(f"{alias} of {name} at {registry.address} {where}: there is nothing to go back to")
     now = "nothing" if current is None else current.describe()
     if not agree(f"{alias} of {name}\n  now   {now}\n  back  {earlier.describe()}"):
