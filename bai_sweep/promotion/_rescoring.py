@@ -37,8 +37,9 @@ def rescoring(folder: Path, setup: Setup) -> Rescoring:
     begun = settings_of(groups, model=_STAND_IN)
     settings = [f"dtype={setup.model.dtype}", *groups, *_settings(begun, setup)]
     words = ["python", "-m", "bai_sweep.evaluation", "run", f"model={folder.absolute()}", *settings]
-    command = mask_text(shlex.join(words))
-    if command != shlex.join(words):
+    shown = [mask_text(word) for word in words]
+    command = shlex.join(shown)
+    if shown != words:
         return Rescoring(command, "a secret is left out of it")
     composed = settings_of(settings, model=_STAND_IN)
     same = (composed.evaluation, composed.judge) == (setup.evaluation, setup.judge)

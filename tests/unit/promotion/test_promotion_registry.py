@@ -124,7 +124,7 @@ def test_aliases_are_apart_and_pointing_twice_is_pointing_once(tracking: Trackin
 
     assert rollback(tracking, name, "production", agree=lambda _: True).number == first.number
     assert number_at(registry, "candidate") == first.number
-    with pytest.raises(UserError, match="candidate of .* none before is known"):
+    with pytest.raises(UserError, match=r"candidate of .* none before is known"):
         rollback(tracking, name, "candidate", agree=lambda _: True)
 
 
