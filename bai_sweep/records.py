@@ -33,12 +33,16 @@ class MergeRecipe:
         sources: Of each checkpoint, a hub id with its commit.
         method: The merging method (`actor/merge`), `linear` where it is the paper's.
         settings: The method's own.
+        inputs: The SHA-256 of every file that the merge depends on, by model and file name; a trial has it.
+        digest: Of the merged weights, see `merging.digest_of`; a trial has it.
     """
 
     weights: Mapping[str, float]
     sources: Mapping[str, str]
     method: str = "linear"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    digest: str | None = None
 
     def formula(self) -> str:
         """The merge as one line: `0.5*base + 0.25*instruct + 0.25*distilled`, or `ties(...; density=0.5)`."""

@@ -122,7 +122,7 @@ class _Stages:
         quiet_libraries()
         seed_everything(config.seed)
         with self._timed("merge"):
-            initial = merging.initialise(config.model, config.actor)
+            initial = merging.identified(merging.initialise(config.model, config.actor), config.model, config.actor)
             if config.save_merge:
                 _save(initial, self.folder / "merge", trained=None)
             # transformers wraps `to` in a decorator that loses its type

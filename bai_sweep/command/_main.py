@@ -9,7 +9,7 @@ from bai_sweep.records import UserError
 
 
 def run_command(name: str, arguments: Sequence[str], *, hydra_main: Callable[[], object]) -> None:
-    """Runs `status`, `stop`, `add`, `worker` or `plan`.
+    """Runs `status`, `stop`, `add`, `worker`, `plan`, `promote` or `rollback`.
 
     Args:
         name: the command's.
@@ -27,6 +27,10 @@ def run_command(name: str, arguments: Sequence[str], *, hydra_main: Callable[[],
             from bai_sweep.command._worker import worker
 
             worker(arguments, hydra_main)
+        elif name in ("promote", "rollback"):
+            from bai_sweep.command import _promote
+
+            {"promote": _promote.promote, "rollback": _promote.rollback}[name](arguments)
         else:
             from bai_sweep.command import _control
 

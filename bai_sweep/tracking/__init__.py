@@ -11,8 +11,9 @@ from bai_sweep.tracking._masking import mask_text, masked
 from bai_sweep.tracking._open import open_tracker
 from bai_sweep.tracking._parameters import config_yaml, flatten
 from bai_sweep.tracking._protocol import Status, Tracker, TrialRun
+from bai_sweep.tracking._run import tags_of
 from bai_sweep.tracking._setup import log_setup
-from bai_sweep.tracking._store import absolute
+from bai_sweep.tracking._store import absolute, ensure_experiment, import_mlflow, is_server, open_client
 from bai_sweep.tracking._sync import settle, sync, unsent
 from bai_sweep.tracking._ui import run_url, ui_command
 
@@ -22,16 +23,21 @@ __all__ = [
     "TrialRun",
     "absolute",
     "config_yaml",
+    "ensure_experiment",
     "environment",
     "finished_trials",
     "flatten",
+    "import_mlflow",
+    "is_server",
     "log_setup",
     "mask_text",
     "masked",
+    "open_client",
     "open_tracker",
     "run_url",
     "settle",
     "sync",
+    "tags_of",
     "ui_command",
     "unsent",
 ]
