@@ -272,7 +272,7 @@ def _draw(result: TrialResult, folder: Path, run: TrialRun) -> None:
 
     alone = StudyReport(name=result.label, folder=folder, command="", results=(result,))
     try:
-        for figure in write_figures(alone, folder / "artifacts"):
+        for figure in write_figures(alone, folder / "artifacts", formats=("png",), only=("curves", "score_vs_alpha")):
             run.log_artifact(figure)
     except Exception:
         log.exception("the trial's figures could not be drawn; its result stands")

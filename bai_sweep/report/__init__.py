@@ -6,11 +6,13 @@
 from bai_sweep.report._comparison import comparison, records, write_tables
 from bai_sweep.report._figures import write_figures
 from bai_sweep.report._html import write_html
+from bai_sweep.report._load import load_results, load_settings, load_study
 from bai_sweep.report._markdown import markdown
 from bai_sweep.report._paper import paradigms_table, ratio_table
-from bai_sweep.report._study import StudyReport, TrialSetting, load_results, load_settings, load_study
+from bai_sweep.report._study import StudyReport, TrialSetting
 from bai_sweep.report._table import Table
 from bai_sweep.report._terminal import terminal_table
+from bai_sweep.report._write import write_text
 
 __all__ = [
     "StudyReport",
@@ -28,4 +30,5 @@ __all__ = [
     "write_figures",
     "write_html",
     "write_tables",
+    "write_text",
 ]

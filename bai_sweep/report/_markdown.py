@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from bai_sweep.report._comparison import comparison
+from bai_sweep.report._cost import cost_table
+from bai_sweep.report._gallery import gallery
 from bai_sweep.report._paper import paradigms_table, ratio_table
 from bai_sweep.report._study import StudyReport
 from bai_sweep.report._table import Table
 
 
-def markdown(study: StudyReport) -> str:
-    """The recommendation, the comparison, the paper's tables in form, and what did not finish."""
+def markdown(study: StudyReport, images: Sequence[Path] = ()) -> str:
+    """The recommendation, the comparison, figures, the paper's tables in form, the cost, and what did not finish.
+
+    Args:
+        study: what it shows.
+        images: the figures' files below the study's folder, which are linked from there; of each the PNG.
+    """
     parts = [f"### {study.name}"]
     if study.choice:
         parts.append(_escape(study.choice.reason))
@@ -18,10 +28,17 @@ def markdown(study: StudyReport) -> str:
         parts.append(
             "`*` recommended; ± is one standard error over items; KL in nats per sequence; length is end / start."
         )
+    titles_of = {figure.key: figure.title for figure in gallery(study)}
+    for path in images:
+        if path.suffix == ".png" and path.stem in titles_of:
+            title, place = titles_of[path.stem], path.relative_to(study.folder).as_posix()
+            parts.append(f"#### {title}\n\n![{title}]({place})")
     titles = {"Paradigms (table 1)": paradigms_table(study), "Merging ratio (table 2)": ratio_table(study)}
     for title, table in titles.items():
         if table:
             parts.append(f"#### {title}\n\n{_table(table)}\n\n{_escape(table.note)}".rstrip())
+    if (cost := cost_table(study)) is not None:
+        parts.append(f"#### Cost\n\n{_table(cost)}")
     unfinished = [f"- trial {number} failed: {_escape(why)}" for number, why in study.failure_reasons.items()]
     unfinished += [f"- trial {number} has not ended" for number in study.pending]
     if unfinished:

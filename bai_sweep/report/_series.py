@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from bai_sweep.records import TrialResult, Verdict
 
 Floats = NDArray[np.float64]
+DRAWN = 400
+"""Steps of a curve that are drawn: no more than there are pixels."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,12 @@ CURVES = (
     Curve("objective/scores", "Reward", "mean score of the batch", "reward_hockey_stick"),
     Curve("completions/mean_length", "Response length", "tokens, mean of the batch", "length_collapse"),
     Curve("objective/kl", "KL to the reference", "nats per sequence", "kl_blow_up"),
+)
+DYNAMICS = (
+    Curve("policy/entropy_avg", "Entropy", "nats per token", "entropy_collapse"),
+    Curve("completions/clipped_ratio", "Cut off at the limit", "share of the batch", "truncation_runaway"),
+    Curve("completions/repetition_ratio", "Repetition", "share of 4-grams seen before", "repetition"),
+    Curve("critic/vf_explained_var", "Critic", "explained variance", "critic_failure"),
 )
 
 
@@ -51,10 +59,31 @@ def smooth(values: Floats) -> Floats:
     return means
 
 
-def onsets(result: TrialResult, curve: Curve) -> Iterator[tuple[Verdict, float]]:
-    """The faults that began on this curve, with the smoothed value at the onset."""
+def mean_series(results: Sequence[TrialResult], metric: str) -> tuple[Floats, Floats]:
+    """The mean of the smoothed series at the steps that all of them have; of one trial its own."""
+    found = [(steps, smooth(values)) for steps, values in (series(r, metric) for r in results) if len(steps)]
+    if not found:
+        return np.empty(0), np.empty(0)
+    shared = found[0][0]
+    for steps, _ in found[1:]:
+        shared = np.intersect1d(shared, steps)
+    return shared, np.mean([values[np.isin(steps, shared)] for steps, values in found], axis=0)
+
+
+def thinned(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """At most about DRAWN of them, evenly, the last one among them."""
+    if len(steps) <= DRAWN:
+        return steps, values
+    kept = np.unique(np.linspace(0, len(steps) - 1, DRAWN).round().astype(int))
+    return steps[kept], values[kept]
+
+
+def marks(result: TrialResult, curve: Curve) -> Iterator[tuple[Verdict, int, float]]:
+    """Onset and recovery of the faults of this curve: the verdict, the step, and the smoothed value there."""
     steps, values = series(result, curve.metric)
+    heights = smooth(values)
     for verdict in result.diagnosis.verdicts:
-        here = verdict.detector == curve.detector and verdict.level != "none"
-        if here and verdict.onset is not None and verdict.onset in steps:
-            yield verdict, float(smooth(values)[np.flatnonzero(steps == verdict.onset)[0]])
+        if verdict.detector == curve.detector and verdict.level != "none":
+            for step in (verdict.onset, verdict.recovery):
+                if step is not None and step in steps:
+                    yield verdict, step, float(heights[np.flatnonzero(steps == step)[0]])

@@ -14,6 +14,7 @@ from bai_sweep.tracking._protocol import Status, Tracker, TrialRun
 from bai_sweep.tracking._setup import log_setup
 from bai_sweep.tracking._store import absolute
 from bai_sweep.tracking._sync import settle, sync, unsent
+from bai_sweep.tracking._telemetry import read_telemetry
 from bai_sweep.tracking._ui import run_url, ui_command
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "mask_text",
     "masked",
     "open_tracker",
+    "read_telemetry",
     "run_url",
     "settle",
     "sync",

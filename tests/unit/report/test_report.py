@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bai_sweep.report._plots import curve_plots, score_plots
 from rich.console import Console
 
 from bai_sweep.records import Choice, Score, TrialResult, UserError
@@ -31,7 +32,6 @@ from bai_sweep.report import (
     write_tables,
 )
 from bai_sweep.report._palette import palette
-from bai_sweep.report._plots import curve_plots, score_plots
 from bai_sweep.report._series import CURVES, onsets, smooth
 from tests.synthetic import BENCHMARKS, realistic, score, trial, verdict
 
