@@ -26,7 +26,7 @@ FORMATS = ("png", "svg")
 _WIDE, _HIGH = 3.9, 2.35  # inches of a panel's axes
 _LEFT, _GAP, _TOP, _ROW = 0.72, 0.85, 0.62, 0.26
 _CHARACTER = 0.078  # inches, of the legend's font
-_LONGEST = {"legend": 46, "tick": 16}
+_TICK, _NAME, _ENTRY = 16, 46, 90  # characters of a tick, of a name in a panel, of an entry of the legend
 _SYMBOLS = {"disc": "o", "ring": "o", "cross": "X", "open cross": "X", "triangle": "^"}
 _SEPARATE = 40  # bars that can be told apart
 _HATCHES = ("", "//", "..", "\\\\", "xx", "--", "||", "++")
@@ -103,19 +103,20 @@ def _columns(count: int) -> int:
 
 def _below(panel: Panel) -> float:
     """Inches for ticks and title under a panel."""
-    longest = max((len(_cut(name, "tick")) for name in panel.x.categories), default=0)
-    slanted = min(longest, _LONGEST["tick"]) * 0.045 if _slants(panel.x) else 0.0
+    longest = max((len(_cut(name, _TICK)) for name in panel.x.categories), default=0)
+    slanted = min(longest, _TICK) * 0.045 if _slants(panel.x) else 0.0
     return 0.32 + (0.22 if panel.x.title else 0.0) + slanted
 
 
 def _slants(axis: Axis) -> bool:
-    shown = [_cut(name, "tick") for name in axis.categories]
+    shown = [_cut(name, _TICK) for name in axis.categories]
     return sum(len(name) + 2 for name in shown) * 0.065 > _WIDE
 
 
-def _cut(label: str, where: str) -> str:
-    limit = _LONGEST[where]
-    short = label if len(label) <= limit else label[: limit - 3] + "..."
+def _cut(label: str, limit: int) -> str:
+    """A label without its middle if it is too long: what differs is often at its end."""
+    half = (limit - 3) // 2
+    short = label if len(label) <= limit else f"{label[:half]}...{label[-half:]}"
     return short.replace("$", r"\$")  # a formula to matplotlib
 
 
@@ -129,7 +130,7 @@ def _panel(axes: Axes, panel: Panel, colours: Legend) -> None:
     axes.text(
         0,
         1 + lift,
-        _cut(panel.title, "legend"),
+        _cut(panel.title, _NAME),
         transform=axes.transAxes,
         fontsize=11.5,
         fontweight="bold",
@@ -155,7 +156,7 @@ def _axes(axes: Axes, panel: Panel) -> None:
         step = max(1, math.ceil(len(names) / 24))
         shown = range(0, len(names), step)
         turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if _slants(panel.x) else {}
-        axes.set_xticks(list(shown), [_cut(names[k], "tick") for k in shown], **turned)
+        axes.set_xticks(list(shown), [_cut(names[k], _TICK) for k in shown], **turned)
         axes.set_xlim(-0.6, len(names) - 0.4)
     elif panel.x.low is not None and panel.x.high is not None:
         axes.set_xlim(panel.x.low, panel.x.high)
@@ -214,7 +215,7 @@ def _dots(axes: Axes, batch: Sequence[Trace], x: Axis, colours: Legend) -> None:
     for place, height, word in zip(places, heights, words, strict=True):
         style: dict[str, Any] = {"ha": "center", "fontsize": 8, "color": INKS["ink"], "textcoords": "offset points"}
         if word:
-            axes.annotate(_cut(word, "tick"), (place, height), (0, 7), **style)
+            axes.annotate(_cut(word, _TICK), (place, height), (0, 7), **style)
 
 
 def _intervals(axes: Axes, x: list[float], y: list[float], half: list[float], shades: list[str]) -> None:
@@ -254,7 +255,7 @@ def _draw_key(axes: Axes, panel: Panel, colours: Legend, below: float) -> None:
         colour = colours.colour(trace.colour, "light", INKS)
         _sample(axes, trace, colour, number, y)
         axes.text(
-            0.13, y, _cut(trace.name, "legend"), transform=axes.transAxes, fontsize=8.5, va="center", color=INKS["ink"]
+            0.13, y, _cut(trace.name, _NAME), transform=axes.transAxes, fontsize=8.5, va="center", color=INKS["ink"]
         )
 
 
@@ -279,8 +280,13 @@ def _sample(axes: Axes, trace: Trace, colour: str, number: int, y: float) -> Non
     )
 
 
+def _fits(width: float) -> int:
+    """Characters of an entry in a figure of this width."""
+    return min(_ENTRY, int((width - 1.1) / _CHARACTER))
+
+
 def _legend_columns(colours: Legend, width: float) -> int:
-    longest = max(len(_cut(entry.label, "legend")) for entry in colours.entries)
+    longest = max(len(_cut(entry.label, _fits(width))) for entry in colours.entries)
     return max(1, int((width - 0.4) / (longest * _CHARACTER + 0.65)))
 
 
@@ -307,9 +313,8 @@ def _draw_legend(canvas: Canvas, colours: Legend, width: float, height: float) -
         dash: Any = (0, tuple(0.35 * length for length in entry.dash)) if entry.dash else "-"
         ends = [x / width, (x + 0.36) / width]
         canvas.add_artist(Line2D(ends, [y / height] * 2, color=slots[entry.slot], linewidth=2.4, linestyle=dash))
-        canvas.text(
-            (x + 0.45) / width, y / height, _cut(entry.label, "legend"), fontsize=9.5, va="center", color=INKS["ink"]
-        )
+        label, style = _cut(entry.label, _fits(width)), {"fontsize": 9.5, "va": "center", "color": INKS["ink"]}
+        canvas.text((x + 0.45) / width, y / height, label, **style)
 
 
 def _draw_scale(canvas: Canvas, colours: Legend, width: float, height: float) -> None:

@@ -24,7 +24,7 @@ def markdown(study: StudyReport, images: Sequence[Path] = ()) -> str:
     if study.choice:
         parts.append(_escape(study.choice.reason))
     if study.results:
-        parts.append(_table(comparison(study)))
+        parts.append(table_markdown(comparison(study)))
         parts.append(
             "`*` recommended; ± is one standard error over items; KL in nats per sequence; length is end / start."
         )
@@ -36,9 +36,9 @@ def markdown(study: StudyReport, images: Sequence[Path] = ()) -> str:
     titles = {"Paradigms (table 1)": paradigms_table(study), "Merging ratio (table 2)": ratio_table(study)}
     for title, table in titles.items():
         if table:
-            parts.append(f"#### {title}\n\n{_table(table)}\n\n{_escape(table.note)}".rstrip())
+            parts.append(f"#### {title}\n\n{table_markdown(table)}\n\n{_escape(table.note)}".rstrip())
     if (cost := cost_table(study)) is not None:
-        parts.append(f"#### Cost\n\n{_table(cost)}")
+        parts.append(f"#### Cost\n\n{table_markdown(cost)}")
     unfinished = [f"- trial {number} failed: {_escape(why)}" for number, why in study.failure_reasons.items()]
     unfinished += [f"- trial {number} has not ended" for number in study.pending]
     if unfinished:
@@ -48,7 +48,8 @@ def markdown(study: StudyReport, images: Sequence[Path] = ()) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(table: Table) -> str:
+def table_markdown(table: Table) -> str:
+    """A table that a forge renders; its note is left to the caller."""
     lines = ["| " + " | ".join(map(_escape, table.columns)) + " |", "|" + " --- |" * len(table.columns)]
     for i, row in enumerate(table.rows):
         cells = [f"**{_escape(cell)}**" if (i, j) in table.best else _escape(cell) for j, cell in enumerate(row)]

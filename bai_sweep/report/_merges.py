@@ -154,7 +154,8 @@ def _between(rows: Sequence[Summary], names: tuple[str, ...]) -> list[Trace]:
 
 def _weights(study: StudyReport) -> Panel | None:
     shown = study.finished
-    names = list(dict.fromkeys(name for point in shown for name in point.first.recipe.weights))
+    recipes = sorted((point.first.recipe.weights for point in shown), key=len, reverse=True)
+    names = list(dict.fromkeys(name for weights in recipes for name in weights))
     if len(names) < 2 or len(shown) < 2:
         return None
     labels = names_of(study, shown)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bai_sweep.report._points import OVERALL, is_winner, score
-from bai_sweep.report._study import Point, StudyReport
+from bai_sweep.report._points import is_winner, score
+from bai_sweep.report._study import OVERALL, Point, StudyReport
 from bai_sweep.report._table import Table, best_cells, number
 
 METHODS = {"paradigm1": "Paradigm 1", "paradigm2": "Paradigm 2", "paradigm3": "Paradigm 3", "bai": "BAI"}
@@ -26,7 +26,7 @@ def paradigms_table(study: StudyReport) -> Table | None:
     if all(study.actor(point.first) == "bai" for point in shown):
         return None
     names = _benchmarks(study)
-    values = [_scores(point, [*names, OVERALL]) for point in shown]
+    values = [_scores(study, point, [*names, OVERALL]) for point in shown]
     rows = tuple((_method(study, p), *map(number, line)) for p, line in zip(shown, values, strict=True))
     absent = [title for name, title in METHODS.items() if not _of_method(study, name)]
     note = " ".join([*_absent("methods", absent), *_absent_benchmarks(names), *_means(study)])
@@ -40,7 +40,7 @@ def ratio_table(study: StudyReport) -> Table | None:
     if len(set(alphas)) < 2:
         return None
     names = [*_benchmarks(study), OVERALL]
-    lines = [list(line) for line in zip(*(_scores(point, names) for point in shown), strict=True)]
+    lines = [list(line) for line in zip(*(_scores(study, point, names) for point in shown), strict=True)]
     rows = tuple((name, *map(number, line)) for name, line in zip(names, lines, strict=True))
     header = tuple(_ratio(point, alphas) for point in shown)
     absent = [f"{alpha:g}" for alpha in PAPER_ALPHAS if not any(math.isclose(alpha, a) for a in alphas)]
@@ -58,8 +58,8 @@ def _of_method(study: StudyReport, name: str) -> list[Point]:
         return shown
     if winners := [point for point in shown if is_winner(study, point)]:
         return winners
-    scored = [point for point in shown if math.isfinite(score(point, OVERALL).value)]
-    return [max(scored, key=lambda point: score(point, OVERALL).value)] if scored else shown[:1]
+    scored = [point for point in shown if math.isfinite(score(study, point, OVERALL).value)]
+    return [max(scored, key=lambda point: score(study, point, OVERALL).value)] if scored else shown[:1]
 
 
 def _method(study: StudyReport, point: Point) -> str:
@@ -75,8 +75,8 @@ def _ratio(point: Point, alphas: Sequence[float]) -> str:
     return f"alpha {point.alpha:.3g}" + (f" (trial {point.first.number})" if several else "")
 
 
-def _scores(point: Point, names: Sequence[str]) -> list[float]:
-    return [score(point, name).value for name in names]
+def _scores(study: StudyReport, point: Point, names: Sequence[str]) -> list[float]:
+    return [score(study, point, name).value for name in names]
 
 
 def _means(study: StudyReport) -> list[str]:

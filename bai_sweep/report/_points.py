@@ -11,11 +11,9 @@ import numpy as np
 from bai_sweep.records import Score, TrialResult
 from bai_sweep.report._palette import FEW
 from bai_sweep.report._spec import DASHES
-from bai_sweep.report._study import Point, StudyReport
+from bai_sweep.report._study import OVERALL, Point, StudyReport, values_of
 from bai_sweep.report._table import plain
 from bai_sweep.statistics import grouped, standard_error
-
-OVERALL = "overall"
 
 
 @dataclass(frozen=True)
@@ -60,56 +58,59 @@ def places(study: StudyReport, shown: Sequence[Point]) -> list[float | str]:
     return [point.label for point in shown]
 
 
-def score(point: Point, benchmark: str) -> Estimate:
+def score(study: StudyReport, point: Point, benchmark: str) -> Estimate:
     """A point's score on a benchmark, or `overall`, in points.
 
-    The error of several seeds adds two variances: that of the items, of which the seeds share the same ones, and that
-    of the seeds, s^2 / n. The interval takes Student's t with the degrees of freedom of Welch and Satterthwaite, the
-    items' own being many.
+    The error adds two variances: that of the items, of which all seeds share the same ones, and that of the seeds,
+    s^2 / n. As a point has two or three seeds, s^2 is the mean over all points of the study that have several (the
+    within-group variance of a one-way analysis of variance); a study without repeats knows nothing of it. The interval
+    takes Student's t with the degrees of freedom of Welch and Satterthwaite, the items' own being many.
     """
+    variance, freedom = study.seed_noise.get(benchmark, (0.0, 0))
     if benchmark == OVERALL:
         reports = [r.report for r in point.trials if math.isfinite(r.report.overall)]
         names = [s.benchmark for s in reports[0].scores] if reports else []
         each = [_item_error([s for r in reports for s in r.scores if s.benchmark == name]) for name in names]
         items = math.sqrt(math.fsum(error**2 for error in each)) / len(each) if each else math.nan
-        return estimate([report.overall for report in reports], items)
-    scores = [s for r in point.trials for s in r.report.scores if s.benchmark == benchmark and math.isfinite(s.value)]
-    return estimate([s.value for s in scores], _item_error(scores))
+    else:
+        items = _item_error([s for r in point.trials for s in r.report.scores if s.benchmark == benchmark])
+    return estimate(values_of(point, benchmark), items, variance, freedom)
 
 
-def estimate(values: Sequence[float], items: float = math.nan) -> Estimate:
+def estimate(values: Sequence[float], items: float, variance: float = 0.0, freedom: int = 0) -> Estimate:
     """The mean of values that differ by their seed.
 
     Args:
-        values: one for each seed; those that are not finite are left out.
-        items: standard error of the mean from the items, NaN or 0 where there are none.
+        values: one for each seed.
+        items: standard error of the mean from the items, NaN where it is not known.
+        variance: between seeds.
+        freedom: degrees of freedom that it was estimated with.
     """
-    kept = tuple(value for value in values if math.isfinite(value))
-    if not kept:
+    if not values:
         return Estimate()
-    mean, count = math.fsum(kept) / len(kept), len(kept)
-    if count == 1:
-        return Estimate(mean, items, 1.96 * items, kept)
-    seeds = math.fsum((v - mean) ** 2 for v in kept) / (count - 1) / count
-    error = math.sqrt(seeds + (items**2 if math.isfinite(items) else 0.0))
-    return Estimate(mean, error, _quantile(seeds, error, count) * error, kept)
+    mean, seeds = math.fsum(values) / len(values), variance / len(values)
+    error = math.sqrt(seeds + items**2)
+    return Estimate(mean, error, _quantile(seeds, error, freedom) * error, tuple(values))
 
 
-def mean_of(point: Point, value: Callable[[TrialResult], float]) -> Estimate:
-    """The mean of any figure of its trials."""
-    return estimate([value(result) for result in point.trials])
+def mean_of(point: Point, value: Callable[[TrialResult], float]) -> float:
+    """The mean of any figure of its trials, NaN where none has it."""
+    found = [value(result) for result in point.trials]
+    kept = [one for one in found if math.isfinite(one)]
+    return math.fsum(kept) / len(kept) if kept else math.nan
 
 
-def _quantile(seeds: float, error: float, count: int) -> float:
+def _quantile(seeds: float, error: float, freedom: int) -> float:
     from scipy.stats import t  # type: ignore[import-untyped]
 
-    if seeds == 0.0:
+    if not (seeds > 0.0 and math.isfinite(error)):
         return 1.96
-    return float(t.ppf(0.975, (count - 1) * error**4 / seeds**2))
+    return float(t.ppf(0.975, freedom * error**4 / seeds**2))
 
 
 def _item_error(scores: Sequence[Score]) -> float:
     """Of the mean over models that answered the same items: from each item's mean, where the items are there."""
+    scores = [score for score in scores if math.isfinite(score.value)]
     if not scores:
         return math.nan
     same = len({(s.n, s.weights, s.clusters) for s in scores}) == 1 and all(len(s.items) == s.n for s in scores)

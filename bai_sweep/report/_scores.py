@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from bai_sweep.report._points import OVERALL, Estimate, is_barred, is_winner, places, score
+from bai_sweep.report._points import Estimate, is_barred, is_winner, places, score
 from bai_sweep.report._spec import DOTTED, Axis, Figure, Panel, Place, Trace
-from bai_sweep.report._study import Point, StudyReport
+from bai_sweep.report._study import OVERALL, Point, StudyReport
 from bai_sweep.report._text import hover
 
 ALPHA = "alpha, weight of the base model"
-_LEGIBLE_GAP = 0.08  # between two ticks of alpha, below which whoever draws chooses the ticks
+_LEGIBLE_GAP = 0.08  # of the axis, between two ticks of alpha; below it whoever draws chooses the ticks
 
 
 def score_figure(study: StudyReport) -> Figure | None:
@@ -32,13 +32,13 @@ def score_figure(study: StudyReport) -> Figure | None:
 
 def _panel(study: StudyReport, shown: Sequence[Point], name: str) -> Panel:
     xs = places(study, shown)
-    found = [score(point, name) for point in shown]
+    found = [score(study, point, name) for point in shown]
     traces = [trace for triple in zip(shown, xs, found, strict=True) for trace in _dots(study, *triple)]
     if study.ratio_is_swept and len(set(xs)) == len(xs):
         heights = tuple(one.value for one in found)
         traces.insert(0, Trace(tuple(xs), heights, "var:muted", width=1, dash=DOTTED))
     title = "Overall" if name == OVERALL else name
-    return Panel(f"score-{_slug(name)}", title, "points", tuple(traces), score_axis(study, shown))
+    return Panel(f"score-{slug(name)}", title, "points", tuple(traces), score_axis(study, shown))
 
 
 def _dots(study: StudyReport, point: Point, x: Place, found: Estimate) -> list[Trace]:
@@ -61,18 +61,23 @@ def _dots(study: StudyReport, point: Point, x: Place, found: Estimate) -> list[T
 
 
 def score_axis(study: StudyReport, shown: Sequence[Point]) -> Axis:
-    """Alpha from 0 to 1, or the points' names."""
+    """Alpha as far as it was tried, or the points' names."""
     if not study.ratio_is_swept:
         return Axis(categories=tuple(dict.fromkeys(map(str, places(study, shown)))))
-    return Axis(ALPHA, -0.05, 1.05, ticks([point.alpha for point in shown]))
+    alphas = [point.alpha for point in shown]
+    low, high = min(alphas), max(alphas)
+    room = 0.06 * ((high - low) or 1.0)
+    return Axis(ALPHA, low - room, high + room, ticks(alphas))
 
 
 def ticks(alphas: Sequence[float]) -> tuple[float, ...]:
     """At every ratio, if they are far enough apart."""
     kept = tuple(sorted(set(alphas)))
-    apart = all(b - a >= _LEGIBLE_GAP for a, b in pairwise(kept))
+    span = kept[-1] - kept[0]
+    apart = all(b - a >= _LEGIBLE_GAP * span for a, b in pairwise(kept))
     return kept if apart and len(kept) > 1 else ()
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A name as part of an element's id."""
     return "".join(c if c.isalnum() else "-" for c in name.lower())

@@ -13,9 +13,9 @@ from bai_sweep.report._cost import cost_table, duration
 from bai_sweep.report._gallery import Legend
 from bai_sweep.report._paper import paradigms_table, ratio_table
 from bai_sweep.report._parts import figure_html, table_html
-from bai_sweep.report._points import OVERALL, Estimate, is_winner, mean_of, score
+from bai_sweep.report._points import Estimate, is_winner, mean_of, score
 from bai_sweep.report._spec import Figure
-from bai_sweep.report._study import Point, StudyReport
+from bai_sweep.report._study import OVERALL, Point, StudyReport
 from bai_sweep.report._table import ABSENT, number, plain, probability, with_error
 from bai_sweep.report._text import safe, text
 
@@ -74,15 +74,15 @@ def _progress(study: StudyReport) -> str:
 
 def _figures_of(study: StudyReport, winner: TrialResult) -> str:
     point = next(point for point in study.finished if winner in point.trials)
-    overall = score(point, OVERALL)
+    overall = score(study, point, OVERALL)
     sure = study.choice.best_probability.get(winner.number, math.nan) if study.choice else math.nan
     seeds = f", {len(point.trials)} seeds" if len(point.trials) > 1 else ""
     figures = {
         f"overall score{seeds}": with_error(overall.value, overall.error),
         "probability of being best": probability(sure) if math.isfinite(sure) else ABSENT,
         "training": _worst(point),
-        "response length, end / start": _times(mean_of(point, lambda r: r.diagnosis.length_ratio).value),
-        "final KL, nats": number(mean_of(point, lambda r: r.diagnosis.final_kl).value, 2),
+        "response length, end / start": _times(mean_of(point, lambda r: r.diagnosis.length_ratio)),
+        "final KL, nats": number(mean_of(point, lambda r: r.diagnosis.final_kl), 2),
     }
     cells = "".join(f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in figures.items())
     return f'<dl class="figures">{cells}</dl>'
@@ -157,11 +157,11 @@ def _row(study: StudyReport, point: Point, trials: tuple[TrialResult, ...], sing
         f"<th>{swatch}{text(first)}</th>",
         *(f"<td>{text(value)}</td>" for value in others),
         *([f"<td>{len(trials)}</td>"] if study.repeated and not single else []),
-        f"<td><b>{_scored(score(own, OVERALL))}</b></td>",
-        *(f"<td>{_scored(score(own, name))}</td>" for name in study.benchmarks),
+        f"<td><b>{_scored(score(study, own, OVERALL))}</b></td>",
+        *(f"<td>{_scored(score(study, own, name))}</td>" for name in study.benchmarks),
         f"<td>{_bar(sure, point.slot) if barred is None else '<span class=barred>ruled out</span>'}</td>",
-        f"<td>{number(mean_of(own, lambda r: r.diagnosis.final_kl).value, 2)}</td>",
-        f"<td>{_times(mean_of(own, lambda r: r.diagnosis.length_ratio).value)}</td>",
+        f"<td>{number(mean_of(own, lambda r: r.diagnosis.final_kl), 2)}</td>",
+        f"<td>{_times(mean_of(own, lambda r: r.diagnosis.length_ratio))}</td>",
         f'<td class="words">{_training(trials, barred)}</td>',
     ]
     return f"<tr{' class=winner' if is_winner(study, point) else ''}>{''.join(cells)}</tr>"
@@ -291,4 +291,6 @@ def _failure(study: StudyReport, number: int, reason: str) -> str:
 
 def _asked(study: StudyReport, number: int) -> str:
     setting = study.settings.get(number)
-    return f" ({text(', '.join(setting.overrides))})" if setting and setting.overrides else ""
+    keys = swept(study)
+    listed = [item for item in setting.overrides if not keys or item.partition("=")[0] in keys] if setting else []
+    return f" ({text(', '.join(listed))})" if listed else ""

@@ -45,11 +45,11 @@ def series(result: TrialResult, metric: str) -> tuple[Floats, Floats]:
     return both[:, 0], both[:, 1]
 
 
-def smooth(values: Floats) -> Floats:
-    """A centred moving mean over 5 points, or a twentieth of a long series; NaN and edges are skipped."""
+def smooth(values: Floats, calm: bool = False) -> Floats:
+    """A centred moving mean over 5 points, or a twentieth of a long series (`calm`: a fifth); NaN is skipped."""
     if len(values) == 0:  # a trial without RL has no curve
         return values
-    window = max(5, len(values) // 20) | 1
+    window = max(5, len(values) // (5 if calm else 20)) | 1
     kernel = np.ones(window)
     known = np.isfinite(values)
     half = window // 2
@@ -59,9 +59,9 @@ def smooth(values: Floats) -> Floats:
     return means
 
 
-def mean_series(results: Sequence[TrialResult], metric: str) -> tuple[Floats, Floats]:
+def mean_series(results: Sequence[TrialResult], metric: str, calm: bool = False) -> tuple[Floats, Floats]:
     """The mean of the smoothed series at the steps that all of them have; of one trial its own."""
-    found = [(steps, smooth(values)) for steps, values in (series(r, metric) for r in results) if len(steps)]
+    found = [(steps, smooth(values, calm)) for steps, values in (series(r, metric) for r in results) if len(steps)]
     if not found:
         return np.empty(0), np.empty(0)
     shared = found[0][0]

@@ -14,6 +14,8 @@ import yaml
 
 from bai_sweep.records import Choice, TrialResult
 
+OVERALL = "overall"
+
 
 @dataclass(frozen=True)
 class TrialSetting:
@@ -152,6 +154,18 @@ class StudyReport:
         return tuple(point for point in self.points if point.trials)
 
     @cached_property
+    def seed_noise(self) -> Mapping[str, tuple[float, int]]:
+        """Of `overall` and each benchmark the variance between seeds of a point, and its degrees of freedom."""
+        found = {}
+        for name in (OVERALL, *self.benchmarks):
+            groups = [values for point in self.finished if len(values := values_of(point, name)) > 1]
+            freedom = sum(len(group) - 1 for group in groups)
+            squares = math.fsum((v - math.fsum(g) / len(g)) ** 2 for g in groups for v in g)
+            if freedom:
+                found[name] = squares / freedom, freedom
+        return found
+
+    @cached_property
     def repeated(self) -> bool:
         """Whether some point has more than one finished trial."""
         return any(len(point.trials) > 1 for point in self.points)
@@ -190,6 +204,17 @@ class Point:
     def colour(self) -> str:
         """Its colour's name in a figure."""
         return f"slot:{self.slot}"
+
+
+def values_of(point: Point, benchmark: str) -> list[float]:
+    """The scores of a point's trials on a benchmark, or `overall`, those that there are."""
+    reports = [result.report for result in point.trials]
+    found = (
+        [report.overall for report in reports]
+        if benchmark == OVERALL
+        else [score.value for report in reports for score in report.scores if score.benchmark == benchmark]
+    )
+    return [value for value in found if math.isfinite(value)]
 
 
 def alpha_of(result: TrialResult) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from bai_sweep.records import Diagnosis, TrialResult
-from bai_sweep.report._points import OVERALL, Estimate, is_barred, is_winner, mean_of, score
+from bai_sweep.records import Diagnosis
+from bai_sweep.report._points import Estimate, is_barred, is_winner, mean_of, score
 from bai_sweep.report._spec import DOTTED, Axis, Figure, Panel, Trace
-from bai_sweep.report._study import Point, StudyReport
+from bai_sweep.report._study import OVERALL, Point, StudyReport
 from bai_sweep.report._text import hover
 from bai_sweep.report._training import short
 
@@ -23,9 +23,9 @@ def worst_severity(diagnosis: Diagnosis) -> float:
 def tradeoff_figure(study: StudyReport) -> Figure | None:
     """Overall score against the worst severity and against the final KL, then the study's own objectives."""
     shown = study.finished
-    overall = [score(point, OVERALL) for point in shown]
-    severity = [mean_of(point, lambda r: worst_severity(r.diagnosis)) for point in shown]
-    kl = [mean_of(point, lambda r: r.diagnosis.final_kl) for point in shown]
+    overall = [score(study, point, OVERALL) for point in shown]
+    severity = [Estimate(mean_of(point, lambda r: worst_severity(r.diagnosis))) for point in shown]
+    kl = [Estimate(mean_of(point, lambda r: r.diagnosis.final_kl)) for point in shown]
     named = ("overall score, points", "maximize", overall)
     panels = [
         _panel(study, shown, "stability", ("worst severity (0: no fault)", "minimize", severity), named),
@@ -52,16 +52,16 @@ def _objectives(study: StudyReport, shown: Sequence[Point]) -> list[Panel | None
     if len(study.objectives) < 2:
         return []
     (first, way), *others = study.objectives
-    y = (first, way, [mean_of(point, _metric(first)) for point in shown])
+    y = (first, way, _means(shown, first))
     return [
-        _panel(study, shown, f"objective-{k}", (name, towards, [mean_of(p, _metric(name)) for p in shown]), y)
+        _panel(study, shown, f"objective-{k}", (name, towards, _means(shown, name)), y)
         for k, (name, towards) in enumerate(others, 1)
         if (first, name) != ("eval/overall", "objective/final_kl")
     ]
 
 
-def _metric(name: str) -> Callable[[TrialResult], float]:
-    return lambda result: result.metrics().get(name, math.nan)
+def _means(shown: Sequence[Point], metric: str) -> list[Estimate]:
+    return [Estimate(mean_of(point, lambda result: result.metrics().get(metric, math.nan))) for point in shown]
 
 
 def _panel(study: StudyReport, shown: Sequence[Point], key: str, x: Quantity, y: Quantity) -> Panel | None:

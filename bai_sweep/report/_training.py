@@ -13,6 +13,7 @@ from bai_sweep.report._points import dash_of, is_winner
 from bai_sweep.report._series import CURVES, DYNAMICS, Curve, Floats, marks, mean_series, series, smooth, thinned
 from bai_sweep.report._spec import Axis, Figure, Panel, Trace
 from bai_sweep.report._study import Point, StudyReport
+from bai_sweep.report._table import plain
 from bai_sweep.report._text import hover
 
 MOST = 24
@@ -65,7 +66,7 @@ def _curves(study: StudyReport, key: str, title: str, curves: Sequence[Curve]) -
     seeds = any(len(point.trials) + len(point.running) > 1 for point in shown)
     many = len(study.points) > FEW
     thin = "each seed" if seeds else "as measured"
-    how = _HOW.format(thin=thin) if seeds or not many else _HOW.format(thin="").replace("; thin: ", "")
+    how = _HOW.format(thin=thin) if not many else _HOW.format(thin="").replace("; thin: ", "")
     going = "Half transparent: still running." if any(not p.trials for p in shown) else ""
     return Figure(key, title, tuple(panels), " ".join(part for part in (left_out(study), how, going) if part))
 
@@ -99,8 +100,8 @@ def _of_point(study: StudyReport, point: Point, curve: Curve) -> Iterator[Trace]
 
 
 def _thin(point: Point, trials: Sequence[TrialResult], curve: Curve, few: bool) -> Iterator[Trace]:
-    """Each seed smoothed, or the single trial as it was measured; of many points the latter is left out."""
-    for result in trials if few or len(trials) > 1 else ():
+    """Each seed smoothed, or the single trial as it was measured; of many points neither."""
+    for result in trials if few else ():
         steps, values = series(result, curve.metric)
         steps, values = thinned(steps, smooth(values) if len(trials) > 1 else values)
         if len(steps):
@@ -148,7 +149,7 @@ def trajectory_figure(study: StudyReport) -> Figure | None:
 
 def _trajectory(study: StudyReport, point: Point) -> Iterator[Trace]:
     trials = (*point.trials, *point.running)
-    (at, rewards), (also, kl) = (mean_series(trials, curve.metric) for curve in (CURVES[0], CURVES[2]))
+    (at, rewards), (also, kl) = (mean_series(trials, curve.metric, calm=True) for curve in (CURVES[0], CURVES[2]))
     shared = np.intersect1d(at, also)
     if not len(shared):
         return
@@ -173,4 +174,7 @@ def _trajectory(study: StudyReport, point: Point) -> Iterator[Trace]:
 def short(point: Point) -> str:
     """A label that fits beside a dot: the value alone of a single swept key, else the number of its first trial."""
     label = point.label
+    others = {key: value for key, value in point.first.params.items() if key != "seed"}
+    if len(others) == 1:
+        label = plain(next(iter(others.values())))
     return label if len(label) <= 14 else f"#{point.first.number}"
