@@ -164,7 +164,12 @@ def read_study(folder: Path) -> StudyReport:
     record = _read_record(folder)
     if record is None:
         raise UserError(f"{folder} holds no study ({_RECORD} is not there); give a folder such as results/<study>")
-    config = parse_mapping(record["config"])
+    try:
+        config = parse_mapping(record["config"])
+    except UserError as error:
+        raise UserError(
+            f"{folder / _RECORD} was written by another version; add or remove what this one asks for there: {error}"
+        ) from error
     study = load_study(folder, command=record["command"])
     study = replace(study, running=_running(study, config))
     if record["parent_run_id"] is not None:

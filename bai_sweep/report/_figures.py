@@ -80,6 +80,7 @@ def _draw(figure: Figure, colours: Legend) -> Canvas:
     rows = -(-len(figure.panels) // columns)
     bottom = max(_below(panel) for panel in figure.panels)
     keys = max((len(_key(panel)) for panel in figure.panels), default=0) * _ROW * 0.8
+    keys += 0.15 if keys else 0.0
     width = columns * (_WIDE + _GAP) + _LEFT - _GAP + 0.25
     top = _legend_height(figure, colours, width)
     each = _TOP + _HIGH + bottom + keys

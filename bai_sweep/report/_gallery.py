@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bai_sweep.report._cost import cost_figure
 from bai_sweep.report._merges import geometry_figure
 from bai_sweep.report._palette import FEW, Theme, hues, palette
-from bai_sweep.report._points import dash_of
+from bai_sweep.report._points import dash_of, name_of
 from bai_sweep.report._scores import score_figure
 from bai_sweep.report._spec import Figure
 from bai_sweep.report._study import Point, StudyReport
@@ -70,7 +70,7 @@ def legend(study: StudyReport) -> Legend:
     """The colours of a study's points: hues of few, of many a scale over the ratio or over their order."""
     shown = study.points
     return legend_of(
-        [Entry(point.label, point.slot, dash_of(point, len(shown))) for point in shown],
+        [Entry(name_of(study, point), point.slot, dash_of(point, len(shown))) for point in shown],
         _scale(study, shown),
         _ends(study, shown),
     )

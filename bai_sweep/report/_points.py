@@ -33,6 +33,9 @@ class Estimate:
     singles: tuple[float, ...] = ()
 
 
+_LONG = 24  # characters of a label, from which on an axis shows the number instead
+
+
 def dash_of(point: Point, count: int) -> tuple[int, ...]:
     """The stroke that tells a point's line from others where there are few; many are told by an ordered colour."""
     return DASHES[point.slot] if count <= min(FEW, len(DASHES)) else ()
@@ -55,7 +58,21 @@ def places(study: StudyReport, shown: Sequence[Point]) -> list[float | str]:
     keys = {key for point in shown for key in point.first.params if key != "seed"}
     if len(keys) == 1:
         return [plain(point.first.params.get(next(iter(keys)), point.label)) for point in shown]
-    return [point.label for point in shown]
+    return [number_of(point) if _are_long(shown) else point.label for point in shown]
+
+
+def name_of(study: StudyReport, point: Point) -> str:
+    """A point's label for a legend, with its number where axes have no room for the label."""
+    return f"{number_of(point)} {point.label}" if _are_long(study.points) else point.label
+
+
+def number_of(point: Point) -> str:
+    """`#3`, after its first trial."""
+    return f"#{point.first.number}"
+
+
+def _are_long(shown: Sequence[Point]) -> bool:
+    return max((len(point.label) for point in shown), default=0) > _LONG
 
 
 def score(study: StudyReport, point: Point, benchmark: str) -> Estimate:
