@@ -30,7 +30,7 @@ def figure_html(figure: Figure, colours: Legend, image: str = "") -> str:
     paper = f'<img class="paper" alt="{text(figure.title)}" src="{image}">' if image else ""
     kept = " drawn" if image else ""
     note = f'<p class="small">{text(figure.note)}</p>' if figure.note else ""
-    legend = legend_html(colours) if figure.legend else ""
+    legend = f'<div class="{kept.strip()}">{legend_html(colours)}</div>' if figure.legend else ""
     return f'{legend}<div class="grid{wide}{kept}">{panels}</div>{paper}{note}'
 
 
