@@ -33,10 +33,10 @@ def _tables(study: StudyReport) -> list[RenderableType]:
         return []
     whole = _narrow(study, comparison(study, errors=False))
     if len(study.benchmarks) <= _WIDE:
-        return [_rich(whole)]
+        return [rich_table(whole)]
     scores = [k for k, name in enumerate(whole.columns) if name in study.benchmarks]
     rest = [k for k in range(len(whole.columns)) if k not in scores]
-    return [_rich(_columns(whole, rest)), _rich(_benchmarks_as_rows(whole, scores))]
+    return [rich_table(_columns(whole, rest)), rich_table(_benchmarks_as_rows(whole, scores))]
 
 
 def _narrow(study: StudyReport, table: Table) -> Table:
@@ -72,7 +72,8 @@ def _benchmarks_as_rows(table: Table, scores: list[int]) -> Table:
     return Table(("#", *(row[0] for row in table.rows)), rows)
 
 
-def _rich(table: Table) -> RichTable:
+def rich_table(table: Table) -> RichTable:
+    """A table for the terminal: wraps where there is no room, cuts nothing off."""
     from rich import box
     from rich.table import Table as RichTable
 

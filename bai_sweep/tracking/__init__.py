@@ -15,6 +15,7 @@ from bai_sweep.tracking._run import tags_of
 from bai_sweep.tracking._setup import log_setup
 from bai_sweep.tracking._store import absolute, ensure_experiment, import_mlflow, is_server, open_client
 from bai_sweep.tracking._sync import settle, sync, unsent
+from bai_sweep.tracking._telemetry import read_telemetry
 from bai_sweep.tracking._ui import run_url, ui_command
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "masked",
     "open_client",
     "open_tracker",
+    "read_telemetry",
     "run_url",
     "settle",
     "sync",

@@ -50,7 +50,7 @@ class Opened:
         """
         sources = {BASE: model.base, **model.sft}
         self._facts = _facts_of(model)
-        self._read = read
+        self.read = read
         self._merged: Mapping[str, float] | None = None
         self._held: tuple[Mapping[str, float], Stage1] | None = None
         with ExitStack() as stack:
@@ -71,7 +71,7 @@ class Opened:
 
     def is_for(self, model: ModelConfig, read: tuple[str, ...]) -> bool:
         """Whether this is the merge of these members, and their files are what they were."""
-        return (_facts_of(model), read) == (self._facts, self._read) and self._look() == self._stamps
+        return (_facts_of(model), read) == (self._facts, self.read) and self._look() == self._stamps
 
     def merge(
         self, actor: MergedActor | SFTActor, method: Method, targets: Mapping[str, Target], *, threads: int
@@ -128,7 +128,7 @@ class Opened:
             _FORMAT,
             _boot(),
             self._stamps,
-            list(self._read),
+            list(self.read),
             list(weights.items()),
             [(tensor.name, tensor.shape) for tensor in self.plan.tensors],
             maps,
