@@ -314,7 +314,8 @@ def _draw_legend(canvas: Canvas, colours: Legend, width: float, height: float) -
         dash: Any = (0, tuple(0.35 * length for length in entry.dash)) if entry.dash else "-"
         ends = [x / width, (x + 0.36) / width]
         canvas.add_artist(Line2D(ends, [y / height] * 2, color=slots[entry.slot], linewidth=2.4, linestyle=dash))
-        label, style = _cut(entry.label, _fits(width)), {"fontsize": 9.5, "va": "center", "color": INKS["ink"]}
+        label = _cut(entry.label, _fits(width))
+        style: dict[str, Any] = {"fontsize": 9.5, "va": "center", "color": INKS["ink"]}
         canvas.text((x + 0.45) / width, y / height, label, **style)
 
 
