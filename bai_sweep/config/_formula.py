@@ -54,7 +54,8 @@ class Formula:
     @property
     def names(self) -> tuple[str, ...]:
         """What it depends on, in the order of first use."""
-        found = [(node.lineno, node.col_offset, _name(node)) for node in ast.walk(self._tree()) if _name(node)]
+        nodes = [node for node in ast.walk(self._tree()) if isinstance(node, ast.expr)]
+        found = [(node.lineno, node.col_offset, _name(node)) for node in nodes if _name(node)]
         return tuple(dict.fromkeys(name for _, _, name in sorted(found) if name not in _FUNCTIONS))
 
     def __call__(self, values: Mapping[str, Floats | float]) -> Floats:

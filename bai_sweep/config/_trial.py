@@ -118,7 +118,7 @@ def _faults_between_fields(raw: Mapping[str, Any]) -> list[str]:
 def _faults_of_selection(raw: Mapping[str, Any]) -> list[str]:
     selection, evaluation, stability = (raw.get(key) for key in ("selection", "evaluation", "stability"))
     benchmarks = evaluation.get("benchmarks") if isinstance(evaluation, Mapping) else None
-    if not isinstance(benchmarks, Mapping) or not isinstance(stability, Mapping):
+    if not (isinstance(evaluation, Mapping) and isinstance(benchmarks, Mapping) and isinstance(stability, Mapping)):
         return []
     try:
         config = SelectionConfig.model_validate(selection)

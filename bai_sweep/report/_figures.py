@@ -315,8 +315,7 @@ def _draw_legend(canvas: Canvas, colours: Legend, width: float, height: float) -
         ends = [x / width, (x + 0.36) / width]
         canvas.add_artist(Line2D(ends, [y / height] * 2, color=slots[entry.slot], linewidth=2.4, linestyle=dash))
         label = _cut(entry.label, _fits(width))
-        style: dict[str, Any] = {"fontsize": 9.5, "va": "center", "color": INKS["ink"]}
-        canvas.text((x + 0.45) / width, y / height, label, **style)
+        canvas.text((x + 0.45) / width, y / height, label, fontsize=9.5, va="center", color=INKS["ink"])
 
 
 def _draw_scale(canvas: Canvas, colours: Legend, width: float, height: float) -> None:

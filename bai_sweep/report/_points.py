@@ -118,7 +118,7 @@ def mean_of(point: Point, value: Callable[[TrialResult], float]) -> float:
 
 
 def _quantile(seeds: float, error: float, freedom: int) -> float:
-    from scipy.stats import t  # type: ignore[import-untyped]
+    from scipy.stats import t
 
     if not (seeds > 0.0 and math.isfinite(error)):
         return 1.96

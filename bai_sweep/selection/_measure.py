@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bai_sweep.selection._candidates import Candidate
 from bai_sweep.selection._draws import Floats, benchmark_draws, best_probabilities
@@ -148,9 +149,9 @@ def measure(chosen: Sequence[Candidate], objective: Objective, resamples: int, s
     return Measured(values, item_draws, item_draws + moved, replicates, noise)
 
 
-def _pooled(deviations: Floats, drawn: Floats, owner: Floats, trained: Floats) -> SeedNoise:
+def _pooled(deviations: Floats, drawn: Floats, owner: NDArray[np.intp], trained: Floats) -> SeedNoise:
     """From trials' deviations from their point's mean, (trials,), and the same on each draw, (resamples, trials)."""
-    counted = trained[owner.astype(int)]
+    counted = trained[owner]
     dof = int(counted.sum() - len(set(owner[counted])))
     if not dof:
         return SeedNoise()

@@ -59,7 +59,8 @@ class Objective:
 
     def _quantities(self, draws: Mapping[str, Floats], results: Sequence[TrialResult]) -> dict[str, Floats]:
         known = {alias: column for name, column in draws.items() for alias in (name, f"eval/{name}")}
-        known |= dict.fromkeys(_OVERALL, np.mean([draws[name] for name in self.needed], axis=0))
+        overall: Floats = np.mean([draws[name] for name in self.needed], axis=0)
+        known |= dict.fromkeys(_OVERALL, overall)
         lengths = np.array([result.diagnosis.length_ratio for result in results])
         divergences = np.array([result.diagnosis.final_kl for result in results])
         known |= {"length_ratio": lengths, "stability/length_ratio": lengths}
