@@ -20,7 +20,7 @@ def recorded(study: Path) -> dict[str, Any]:
     """A study's command and trials; figures to four significant digits."""
     command = json.loads((study / "study.json").read_text(encoding="utf-8"))["command"]
     trials = []
-    for path in sorted(study.glob("trials/*/result.json")):
+    for path in sorted(study.glob("trials/*/result.json"), key=lambda path: int(path.parent.name)):
         result = TrialResult.load(path.parent)
         series = {
             metric: [float(f"{step.metrics[metric]:.4g}") for step in result.telemetry if metric in step.metrics]
