@@ -114,10 +114,13 @@ def test_a_reader_sees_the_decision_and_every_figure(page: Path, study: StudyRep
 
 @pytest.mark.parametrize(("theme", "setting"), [("light", 1), ("dark", 0)])
 def test_the_page_is_coloured_in_both_themes(page: Path, tmp_path: Path, theme: Theme, setting: int) -> None:
-    pixels = shot(page, tmp_path, setting, "1200,5200")
+    for _ in range(3):  # on a busy machine Chromium may take the picture before the figures' frame
+        pixels = shot(page, tmp_path, setting, "1200,5200")
+        found = [near(pixels, colour) for colour in palette(3, theme)]
+        if min(found) > 1500:
+            break
     assert len(pixels) == 1200 * 5200
-    for colour in palette(3, theme):
-        assert near(pixels, colour) > 1500  # more than its legend chips and bars have
+    assert min(found) > 1500  # more than its legend chips and bars have
     paper = {"light": "#ffffff", "dark": "#14171a"}[theme]
     assert 0.5 < near(pixels, paper) / len(pixels) < 0.98
 
