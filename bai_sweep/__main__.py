@@ -14,7 +14,7 @@ from bai_sweep.records import UserError
 from bai_sweep.search import TrialOutcome, current_trial
 from bai_sweep.sources import packaged_dir
 
-_COMMANDS = ("status", "stop", "add", "worker", "plan")
+_COMMANDS = ("status", "stop", "add", "worker", "plan", "report", "compare", "promote", "rollback")
 
 
 @hydra.main(version_base="1.3", config_path=str(packaged_dir("conf")), config_name="config")

@@ -33,12 +33,16 @@ class MergeRecipe:
         sources: Of each checkpoint, a hub id with its commit.
         method: The merging method (`actor/merge`), `linear` where it is the paper's.
         settings: The method's own.
+        inputs: The SHA-256 of every file that the merge depends on, by model and file name; a trial has it.
+        digest: Of the merged weights, see `merging.digest_of`; a trial has it.
     """
 
     weights: Mapping[str, float]
     sources: Mapping[str, str]
     method: str = "linear"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    digest: str | None = None
 
     def formula(self) -> str:
         """The merge as one line: `0.5*base + 0.25*instruct + 0.25*distilled`, or `ties(...; density=0.5)`."""
@@ -215,17 +219,99 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """A point's place in a comparison.
+
+    Args:
+        number: of its first trial.
+        trials: of all its trials, one a seed.
+        label: its swept parameters, without the seed.
+        seeds: how many replicates it has, those of other studies (`selection.also`) included.
+        value, low, high: its objective with the 95 % interval; NaN where it was not compared.
+        behind, behind_low, behind_high: the leader's objective less its own. These intervals hold for all points
+            together in 95 of 100 studies, whichever point leads; 0 for the leader.
+        best_probability: that its objective is the best of the eligible ones.
+        reason: why it is not recommended; empty for the winner.
+        eligible: whether it may win.
+    """
+
+    number: int
+    trials: tuple[int, ...]
+    label: str
+    seeds: int
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    behind: float = math.nan
+    behind_low: float = math.nan
+    behind_high: float = math.nan
+    best_probability: float = 0.0
+    reason: str = ""
+    eligible: bool = True
+
+
+@dataclass(frozen=True)
+class NextTrials:
+    """A grid of trials that would tell more.
+
+    Args:
+        overrides: swept keys with their values, as the command line takes them: `alpha=0.1,0.5`, `seed=3,4`.
+        trials: how many they are.
+        purpose: what they are for, one sentence.
+        command: to paste; with the study's own settings where its command is known.
+    """
+
+    overrides: tuple[str, ...]
+    trials: int
+    purpose: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A value between the tried ones that a smooth model takes for better; a guess until it is tried.
+
+    Args:
+        key: the swept parameter.
+        value: of it.
+        predicted, low, high: the objective there with the model's 95 % interval.
+        gain: over the recommended point, by the model.
+        gain_probability: that there is any gain, by the model.
+        reason: says so in words.
+        confirm: the trials that would tell.
+    """
+
+    key: str
+    value: float
+    predicted: float
+    low: float
+    high: float
+    gain: float
+    gain_probability: float
+    reason: str
+    confirm: NextTrials
+
+
+@dataclass(frozen=True)
 class Choice:
     """Which trial to take, how surely, and why.
 
     Args:
         winner: number of the recommended trial, None if no trial is eligible.
-        ranking: the eligible trials' numbers, best overall score first.
-        best_probability: of every trial, the probability that its overall score is the best of the eligible ones
-            (paired bootstrap over items: the noise of the evaluation, not of the training seed); 0 if ineligible.
+        ranking: the eligible trials' numbers, the recommended first, then by objective.
+        best_probability: of every trial, the probability that its point's objective is the best of the eligible ones
+            (over items, and over training seeds as far as the study has replicates); 0 if ineligible.
         ineligible: the reason, by number, of each trial that may not win.
         reason: one paragraph for people.
-        clear: whether the winner leads surely enough (`selection.confident`).
+        clear: whether the winner leads surely enough (`selection.confident`) and has `selection.min_seeds`.
+        objective: what was compared, in words.
+        standings: every point, in the order of `ranking`, those that may not win last.
+        seed_noise: standard deviation between training seeds of one point's objective, pooled over points, without the
+            part that items explain; NaN without replicates.
+        equal: numbers of the points that are surely within `selection.tie_points` of the winner.
+        evidence: what is missing for a clear winner, or that nothing affordable would give one; empty if it is clear.
+        next_trials: what to run for it.
+        proposal: a value between the tried ones.
     """
 
     winner: int | None
@@ -234,6 +320,13 @@ class Choice:
     ineligible: Mapping[int, str]
     reason: str
     clear: bool
+    objective: str = "mean of the benchmarks"
+    standings: tuple[Standing, ...] = ()
+    seed_noise: float = math.nan
+    equal: tuple[int, ...] = ()
+    evidence: str = ""
+    next_trials: tuple[NextTrials, ...] = ()
+    proposal: Proposal | None = None
 
 
 def _score(raw: Mapping[str, Any]) -> Score:

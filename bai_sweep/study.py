@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bai_sweep.config import TrialConfig, parse_mapping
-from bai_sweep.records import UserError
+import yaml
+
+from bai_sweep.config import NoRL, TrialConfig, parse_mapping
+from bai_sweep.records import EvalReport, MergeRecipe, TrialResult, UserError
 
 if TYPE_CHECKING:
     from bai_sweep.report import StudyReport
     from bai_sweep.tracking import TrialRun
 
 _RECORD = "study.json"
+_SWEPT_FIRST = ("alpha", "actor", "seed")  # what tells trials apart before any has ended
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,14 @@ def check_study(config: TrialConfig) -> None:
     """What a study checks before anything of it is written: its inputs, and that the tracker is there.
 
     Raises:
-        UserError: a benchmark, reward, dataset or device is not there, or the tracking store refuses.
+        UserError: a benchmark, reward, dataset, device or a folder that the selection names is not there, or the
+            tracking store refuses.
     """
+    from bai_sweep.selection import check_selection
     from bai_sweep.tracking import open_tracker
     from bai_sweep.trial import check_inputs
 
+    check_selection(config.selection)
     check_inputs(config)
     open_tracker(config.tracking).check()
 
@@ -168,31 +174,104 @@ def warn_of_unsent(folder: Path) -> None:
         print(f"MLflow did not get all of {len(waiting)} runs; when it is back: {command}", file=sys.stderr)
 
 
-def write_report(folder: Path) -> StudyReport:
+def write_report(folder: Path, overrides: Sequence[str] = ()) -> StudyReport:
     """(Re)builds the report of a study's folder, finished or not, and returns what it shows.
 
+    Args:
+        folder: the study's.
+        overrides: of the rule of selection alone: `selection.min_seeds=3`.
+
     Raises:
-        UserError: the folder holds no study.
+        UserError: the folder holds no study, or an override is wrong.
     """
-    from bai_sweep.report import load_study, markdown, write_figures, write_html, write_tables
-    from bai_sweep.selection import choose
+    from bai_sweep.report import markdown, write_figures, write_html, write_tables, write_text
+
+    study = read_study(folder, overrides)
+    images = write_figures(study, folder / "figures")
+    write_tables(study, folder / "tables")
+    write_text(folder / "report.md", markdown(study, images))
+    write_html(study, folder / "report.html", images=images)
+    return study
+
+
+def read_study(folder: Path, overrides: Sequence[str] = ()) -> StudyReport:
+    """A study as its folder tells: what has ended, what runs, and the choice among what there is.
+
+    Args:
+        folder: the study's.
+        overrides: of the rule of selection alone.
+
+    Raises:
+        UserError: the folder holds no study, or an override is wrong.
+    """
+    from bai_sweep.report import load_study
+    from bai_sweep.selection import check_selection, choose, with_commands
     from bai_sweep.tracking import study_url
 
     record = _read_record(folder)
     if record is None:
         raise UserError(f"{folder} holds no study ({_RECORD} is not there); give a folder such as results/<study>")
-    config = parse_mapping(record["config"])
+    try:
+        config = parse_mapping(record["config"])
+    except UserError as error:
+        raise UserError(
+            f"{folder / _RECORD} was written by another version; add or remove what this one asks for there: {error}"
+        ) from error
+    if overrides:
+        config = parse_mapping(_overridden(record["config"], overrides))
+        check_selection(config.selection)
     study = load_study(folder, command=record["command"])
+    study = replace(study, running=_running(study, config))
     if record["parent_run_id"] is not None:
         runs = [result.run_id for result in study.results if result.run_id]
         study = replace(study, link=study_url(config.tracking, record["parent_run_id"], runs))
     if study.results:
-        study = replace(study, choice=choose(study.results, config.selection, config.seed))
-    write_html(study, folder / "report.html")
-    write_figures(study, folder / "figures")
-    write_tables(study, folder / "tables")
-    (folder / "report.md").write_text(markdown(study), encoding="utf-8")
+        choice = choose(study.results, config.selection, config.seed)
+        folders = [*config.selection.also, str(folder)]
+        study = replace(study, choice=with_commands(choice, record["command"], study.name, folders))
     return study
+
+
+def _running(study: StudyReport, config: TrialConfig) -> tuple[TrialResult, ...]:
+    """The trials that have not ended, with their telemetry and the verdicts on it so far; without scores."""
+    from bai_sweep.stability import diagnose
+    from bai_sweep.tracking import read_telemetry
+
+    swept = {key for result in study.results for key in result.params}
+    planned = None if isinstance(config.rl, NoRL) else config.rl.steps
+    found = []
+    for number in study.pending:
+        telemetry = read_telemetry(study.folder / "trials" / str(number))
+        setting = study.settings.get(number)
+        if telemetry and setting is not None:
+            given = setting.values()
+            params = {key: given[key] for key in given if key in (swept or _SWEPT_FIRST)}
+            diagnosis = diagnose(telemetry, config.stability, steps=planned)
+            unmade = MergeRecipe({}, {})
+            found.append(
+                TrialResult(number, params, setting.seed, unmade, telemetry, diagnosis, EvalReport(), seconds={})
+            )
+    return tuple(found)
+
+
+def _overridden(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration with other settings of its selection."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    changed = {**config, "selection": dict(config["selection"])}
+    for override in overrides:
+        group, _, rest = override.partition(".")
+        key, sign, value = rest.partition("=")
+        if group != "selection" or not sign:
+            raise UserError(f"a report takes selection.<key>=<value>; got {override!r}")
+        try:
+            tree = OmegaConf.create({"selection": changed["selection"]})
+            OmegaConf.update(tree, f"selection.{key}", yaml.safe_load(value), force_add=True)
+        except (OmegaConfBaseException, yaml.YAMLError) as error:
+            raise UserError(f"{override!r} cannot be read: {' '.join(str(error).split())}") from None
+        changed["selection"] = OmegaConf.to_container(tree)["selection"]  # type: ignore[call-overload, index]
+    return changed
 
 
 def _written(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import shutil
@@ -131,7 +132,8 @@ class _Stages:
         quiet_libraries()
         seed_everything(config.seed)
         with self._timed("merge"):
-            initial = merging.initialise(config.model, config.actor)
+            initial = merging.identified(merging.initialise(config.model, config.actor), config.model, config.actor)
+            _keep_geometry(initial, self.folder)
             if config.save_merge:
                 _save(initial, self.folder / "merge", trained=None)
             # transformers wraps `to` in a decorator that loses its type
@@ -231,6 +233,14 @@ def _forget_checkpoints(folder: Path) -> None:
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
+def _keep_geometry(initial: InitialActor, folder: Path) -> None:
+    """How the merge lies to its models, for the study's report; it is of the merge alone, so it is small."""
+    if initial.geometry:
+        partial = folder / "geometry.json.partial"
+        partial.write_text(json.dumps(initial.geometry), encoding="utf-8")
+        partial.replace(folder / "geometry.json")
+
+
 def _save(initial: InitialActor, folder: Path, *, trained: str | None) -> None:
     from bai_sweep import merging
 
@@ -290,7 +300,7 @@ def _draw(result: TrialResult, folder: Path, run: TrialRun) -> None:
 
     alone = StudyReport(name=result.label, folder=folder, command="", results=(result,))
     try:
-        for figure in write_figures(alone, folder / "artifacts"):
+        for figure in write_figures(alone, folder / "artifacts", formats=("png",), only=("curves", "score_vs_alpha")):
             run.log_artifact(figure)
     except Exception:
         log.exception("the trial's figures could not be drawn; its result stands")

@@ -17,7 +17,8 @@ def raw_settings(**changes: Any) -> dict[str, Any]:
     raw = OmegaConf.to_container(OmegaConf.load(packaged_dir("conf") / "hydra/sweeper/bai.yaml"), resolve=False)
     assert isinstance(raw, dict)
     own = {key: value for key, value in raw.items() if key not in ("defaults", "_target_", "_recursive_")}
-    return {**own, "sampler": RANDOM, "pruner": None, **changes}  # type: ignore[dict-item]
+    collapse = {**own["collapse"], **changes.pop("collapse", {})}
+    return {**own, "sampler": RANDOM, "pruner": None, "collapse": collapse, **changes}  # type: ignore[dict-item]
 
 
 def search_settings(**changes: Any) -> SearchSettings:

@@ -21,7 +21,21 @@ from bai_sweep.records import (
 )
 
 RULE = SelectionConfig(
-    name="test", allow_suspected=True, max_kl=None, min_length_ratio=None, bootstrap=2000, confident=0.95
+    name="test",
+    certain_bars="all",
+    suspected_bars=(),
+    max_kl=None,
+    min_length_ratio=None,
+    floors={},
+    objective="mean",
+    min_seeds=1,
+    also=(),
+    tie_points=0.0,
+    tie_probability=0.2,
+    bootstrap=2000,
+    confident=0.95,
+    power=0.8,
+    max_seeds=10,
 )
 BENCHMARKS = {"knowledge": 120, "arithmetic": 80, "arena": 60}
 

@@ -51,7 +51,7 @@ def find(arguments: Mapping[str, str]) -> Found:
     name, url = arguments.get("study"), arguments.get("storage")
     if url is not None:
         return _in_database(url, name, results)
-    folder = results / name if name is not None else _newest(results)
+    folder = results / name if name is not None else newest(results)
     url = _storage_of(folder)
     if url is not None:
         return _in_database(url, folder.name, results)
@@ -72,7 +72,12 @@ def _in_database(url: str, name: str | None, results: Path) -> Found:
     return Found(study, Path(str(study.user_attrs.get(FOLDER, results / name))), url)
 
 
-def _newest(results: Path) -> Path:
+def newest(results: Path) -> Path:
+    """The folder of the study that was begun last.
+
+    Raises:
+        UserError: There is none.
+    """
     folders = [path.parent for path in results.glob("*/multirun.yaml")]
     if not folders:
         raise UserError(f"{results} holds no study; give results_dir=, or storage= of a database")

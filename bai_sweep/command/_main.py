@@ -9,7 +9,7 @@ from bai_sweep.records import UserError
 
 
 def run_command(name: str, arguments: Sequence[str], *, hydra_main: Callable[[], object]) -> None:
-    """Runs `status`, `stop`, `add`, `worker` or `plan`.
+    """Runs `status`, `stop`, `add`, `report`, `compare`, `worker`, `plan`, `promote` or `rollback`.
 
     Args:
         name: the command's.
@@ -27,13 +27,27 @@ def run_command(name: str, arguments: Sequence[str], *, hydra_main: Callable[[],
             from bai_sweep.command._worker import worker
 
             worker(arguments, hydra_main)
-        else:
-            from bai_sweep.command import _control
+        elif name in ("promote", "rollback"):
+            from bai_sweep.command import _promote
 
-            {"status": _control.status, "stop": _control.stop, "add": _control.add}[name](arguments)
+            {"promote": _promote.promote, "rollback": _promote.rollback}[name](arguments)
+        else:
+            _commands()[name](arguments)
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+
+
+def _commands() -> dict[str, Callable[[Sequence[str]], None]]:
+    from bai_sweep.command import _control, _report
+
+    return {
+        "status": _control.status,
+        "stop": _control.stop,
+        "add": _control.add,
+        "report": _report.report,
+        "compare": _report.compare,
+    }
 
 
 def _setting(argument: str) -> str:

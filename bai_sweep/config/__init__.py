@@ -20,17 +20,17 @@ from bai_sweep.config._actor import (
     TiesMerge,
     TwoSaveMerge,
 )
+from bai_sweep.config._formula import Formula
 from bai_sweep.config._judge import JudgeConfig
 from bai_sweep.config._measures import (
+    QUANTITIES,
     Benchmark,
     EvaluationConfig,
-    HockeyStickConfig,
-    KLBlowUpConfig,
-    LengthCollapseConfig,
+    Floor,
     SelectionConfig,
-    StabilityConfig,
     TrackingConfig,
 )
+from bai_sweep.config._stability import DipConfig, LevelConfig, ShiftConfig, StabilityConfig
 from bai_sweep.config._training import (
     GroupSettings,
     LoRASettings,
@@ -47,18 +47,20 @@ from bai_sweep.config._trial import TrialConfig, fault_text, parse, parse_mappin
 from bai_sweep.config._values import ConfigError, Count, Name, Ratio, Section, Seed, Source, Weights
 
 __all__ = [
+    "QUANTITIES",
     "Benchmark",
     "ConfigError",
     "Count",
     "DareMerge",
     "DepthMerge",
+    "DipConfig",
     "EvaluationConfig",
+    "Floor",
+    "Formula",
     "GroupSettings",
-    "HockeyStickConfig",
     "JudgeConfig",
-    "KLBlowUpConfig",
     "LayerAlphas",
-    "LengthCollapseConfig",
+    "LevelConfig",
     "LinearMerge",
     "LoRASettings",
     "MergeMethod",
@@ -77,6 +79,7 @@ __all__ = [
     "Section",
     "Seed",
     "SelectionConfig",
+    "ShiftConfig",
     "SlerpMerge",
     "Source",
     "StabilityConfig",

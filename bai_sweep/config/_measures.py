@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Collection
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bai_sweep.config._values import Count, Name, NonNegative, Number, Positive, Ratio, Section, Seed
+from bai_sweep.config._formula import Formula
+from bai_sweep.config._values import Count, Name, NonNegative, Number, Positive, Section, Seed
 
 
 class Benchmark(Section):
@@ -73,45 +75,6 @@ class EvaluationConfig(Section):
         return self
 
 
-class LengthCollapseConfig(Section):
-    """Thresholds of the sequence-length-collapse detector (docs/metrics.md)."""
-
-    baseline: Count
-    window: Count
-    early_fraction: Ratio
-    suspected_drop: Ratio
-    certain_drop: Ratio
-    recovery_level: Ratio
-    min_standard_errors: NonNegative
-
-
-class HockeyStickConfig(Section):
-    """Thresholds of the reward-hockey-stick detector (docs/metrics.md), in units of the reward's own noise."""
-
-    baseline: Count
-    window: Count
-    early_fraction: Ratio
-    suspected_dip: Positive
-    certain_dip: Positive
-
-
-class KLBlowUpConfig(Section):
-    """Budgets of the KL detector, nats per sequence."""
-
-    window: Count
-    suspected: Positive
-    certain: Positive
-
-
-class StabilityConfig(Section):
-    """The detectors' thresholds."""
-
-    name: Name
-    length_collapse: LengthCollapseConfig
-    reward_hockey_stick: HockeyStickConfig
-    kl_blow_up: KLBlowUpConfig
-
-
 class TrackingConfig(Section):
     """Where runs are reported; the local journal is always kept."""
 
@@ -122,12 +85,83 @@ class TrackingConfig(Section):
     experiment: str
 
 
+class Floor(Section):
+    """What a benchmark's score must not fall below: a number, or a reference's score less `slack` points.
+
+    Args:
+        min: Points.
+        reference: The folder of another trial (it holds result.json), or swept values that name a trial of the same
+            study, such as {actor: paradigm1}.
+        slack: How many points below the reference are allowed.
+    """
+
+    min: Annotated[float, Field(allow_inf_nan=False), Number] | None = None
+    reference: str | dict[str, Any] | None = None
+    slack: NonNegative | None = None
+
+    @model_validator(mode="after")
+    def _number_or_reference(self) -> Floor:
+        if (self.min is None) == (self.reference is None):
+            raise ValueError("a floor has either min or reference (with slack)")
+        if self.min is not None and self.slack is not None:
+            raise ValueError(f"slack goes with a reference; got min={self.min:g} and slack={self.slack:g}")
+        if isinstance(self.reference, dict) and not self.reference:
+            raise ValueError("a reference in the same study is named by swept values, such as {actor: paradigm1}")
+        return self
+
+
+Detectors = Literal["all"] | tuple[Name, ...]
+
+
 class SelectionConfig(Section):
-    """What makes a trial eligible, and how surely the winner has to lead to be called one."""
+    """What makes a trial eligible, what is compared, and how surely the winner has to lead; docs/selection.md."""
 
     name: Name
-    allow_suspected: bool
+    certain_bars: Detectors
+    suspected_bars: Detectors
     max_kl: Positive | None
     min_length_ratio: NonNegative | None
-    bootstrap: Count
-    confident: Ratio
+    floors: dict[Name, Floor]
+    objective: str | dict[Name, NonNegative]
+    min_seeds: Count
+    also: tuple[str, ...]
+    tie_points: NonNegative
+    tie_probability: Annotated[float, Field(ge=0.0, le=0.5), Number]
+    bootstrap: Annotated[int, Field(ge=100), Number]
+    confident: Annotated[float, Field(gt=0.5, lt=1.0), Number]
+    power: Annotated[float, Field(gt=0.5, lt=1.0), Number]
+    max_seeds: Count
+
+    @model_validator(mode="after")
+    def _objective_is_one(self) -> SelectionConfig:
+        if isinstance(self.objective, dict) and not sum(self.objective.values()) > 0.0:
+            raise ValueError("objective: a mapping gives benchmarks their weights, one at least above 0")
+        if isinstance(self.objective, str) and self.objective != "mean":
+            Formula(self.objective)
+        return self
+
+    def faults(self, benchmarks: Collection[str], detectors: Collection[str]) -> list[str]:
+        """Names that a study with these benchmarks and detectors does not know, each as `key: fault`."""
+        scores = ", ".join(benchmarks) or "none"
+        found = [
+            f"floors.{name}: no such benchmark; evaluation.benchmarks has {scores}"
+            for name in self.floors
+            if name not in benchmarks
+        ]
+        if isinstance(self.objective, dict):
+            unknown = [name for name in self.objective if name not in benchmarks]
+            found += [f"objective.{name}: no such benchmark; evaluation.benchmarks has {scores}" for name in unknown]
+        elif self.objective != "mean":
+            known = {alias for name in benchmarks for alias in (name, f"eval/{name}")} | {*QUANTITIES}
+            known |= {f"stability/{name}/severity" for name in detectors}
+            unknown = [name for name in Formula(self.objective).names if name not in known]
+            named = f"known are {', '.join([*benchmarks, *QUANTITIES])}, stability/<detector>/severity"
+            found += [f"objective: {name} is no quantity of a trial; {named}" for name in unknown]
+        for key, listed in (("certain_bars", self.certain_bars), ("suspected_bars", self.suspected_bars)):
+            strange = [name for name in listed if name not in detectors] if listed != "all" else []
+            found += [f"{key}: no detector {name}; there are {', '.join(detectors)}" for name in strange]
+        return found
+
+
+QUANTITIES = ("overall", "eval/overall", "length_ratio", "stability/length_ratio", "final_kl", "objective/final_kl")
+"""What an expression may use beside benchmarks (`name` or `eval/name`)."""

@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError
 
 from bai_sweep.config._actor import MergedActor, ModelConfig, SFTActor
 from bai_sweep.config._judge import JudgeConfig
-from bai_sweep.config._measures import EvaluationConfig, SelectionConfig, StabilityConfig, TrackingConfig
+from bai_sweep.config._measures import EvaluationConfig, SelectionConfig, TrackingConfig
+from bai_sweep.config._stability import StabilityConfig
 from bai_sweep.config._training import GroupSettings, NoRL, PPOSettings, RewardConfig
 from bai_sweep.config._values import ConfigError, Count, Name, Ratio, Section, Seed, Weights
 from bai_sweep.rules import faults_of_training
@@ -107,7 +108,24 @@ def _faults_between_fields(raw: Mapping[str, Any]) -> list[str]:
     """Rules that span fields, checked on whatever is well-formed so that they show beside the other faults."""
     rl = raw.get("rl")
     training = faults_of_training(rl) if isinstance(rl, Mapping) else ()
-    return [*_faults_of_names(raw), *(f"rl.{key}: {text}" for key, text in training)]
+    return [
+        *_faults_of_names(raw),
+        *(f"rl.{key}: {text}" for key, text in training),
+        *_faults_of_selection(raw),
+    ]
+
+
+def _faults_of_selection(raw: Mapping[str, Any]) -> list[str]:
+    selection, evaluation, stability = (raw.get(key) for key in ("selection", "evaluation", "stability"))
+    benchmarks = evaluation.get("benchmarks") if isinstance(evaluation, Mapping) else None
+    if not (isinstance(evaluation, Mapping) and isinstance(benchmarks, Mapping) and isinstance(stability, Mapping)):
+        return []
+    try:
+        config = SelectionConfig.model_validate(selection)
+    except ValidationError:  # its own faults are listed already
+        return []
+    known = [*benchmarks, *(evaluation.get("unavailable") or ())]
+    return [f"selection.{fault}" for fault in config.faults(known, [key for key in stability if key != "name"])]
 
 
 def _faults_of_names(raw: Mapping[str, Any]) -> list[str]:

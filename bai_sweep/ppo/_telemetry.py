@@ -48,6 +48,7 @@ def describe(experience: Experience) -> dict[str, float]:
         figures["critic/vf_explained_var"] = explained_variance(judgement.values[learned], experience.returns[learned])
     for name, probe in judgement.probes.items():
         figures[f"objective/kl_to/{name}"] = _per_sequence(judgement.logprobs - probe, mask)
+        figures[f"objective/perplexity/{name}"] = math.exp(-float(probe[mask].double().mean()))
     for name, penalty in experience.penalties.items():
         figures[f"objective/{name}_penalty"] = float(penalty.double().mean())
     if importance is not None:

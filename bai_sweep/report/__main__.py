@@ -17,8 +17,10 @@ def main() -> None:
     """Writes report.html, report.md, figures/ and tables/ into the folder and prints the table."""
     parser = argparse.ArgumentParser(prog="python -m bai_sweep.report", description=__doc__)
     parser.add_argument("folder", type=Path, help="results/<study>")
+    parser.add_argument("overrides", nargs="*", help="selection.<key>=<value>: the same trials by another rule")
+    arguments = parser.parse_args()
     try:
-        study = write_report(parser.parse_args().folder)
+        study = write_report(arguments.folder, arguments.overrides)
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

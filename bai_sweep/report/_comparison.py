@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from bai_sweep.records import Diagnosis, Score, TrialResult, Verdict
 from bai_sweep.report._study import StudyReport
 from bai_sweep.report._table import ABSENT, Table, number, plain, with_error
+from bai_sweep.report._write import write_text
 
 Value = str | float | int | bool | None
 
@@ -101,12 +103,12 @@ def _scalar(value: object) -> Value:
 
 def write_tables(study: StudyReport, folder: Path) -> list[Path]:
     """Writes comparison.csv and comparison.json (a list of records); returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     rows = records(study)
-    as_csv, as_json = folder / "comparison.csv", folder / "comparison.json"
-    with as_csv.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else ["trial"])
-        writer.writeheader()
-        writer.writerows(rows)
-    as_json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    return [as_csv, as_json]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["trial"])
+    writer.writeheader()
+    writer.writerows(rows)
+    return [
+        write_text(folder / "comparison.csv", text.getvalue()),
+        write_text(folder / "comparison.json", json.dumps(rows, indent=1) + "\n"),
+    ]

@@ -1,11 +1,12 @@
 """Colours that readers with any colour vision tell apart, on white and on black.
 
-Few trials take the hues of Okabe and Ito (2008), darkened or lightened for the background; more than those take
-cividis (Nunez et al. 2018, PLoS ONE 13(7)), in the order of the trials.
+Few points take the hues of Okabe and Ito (2008), darkened or lightened for the background; more than those take
+cividis (Nunez et al. 2018, PLoS ONE 13(7)), by the ratio or in the order of the points.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 Theme = Literal["light", "dark"]
@@ -16,15 +17,28 @@ _HUES: dict[Theme, tuple[str, ...]] = {
 }
 _CIVIDIS = ("#00224e", "#2a3f6d", "#575c6d", "#7d7c78", "#a69d75", "#d3c164", "#fee838")
 _KEPT: dict[Theme, tuple[float, float]] = {"light": (0.0, 0.85), "dark": (0.3, 1.0)}  # what contrasts with the page
+FEW = 8
+"""Points up to which each has a hue of its own."""
 
 
-def palette(count: int, theme: Theme) -> list[str]:
-    """`count` colours as #rrggbb, the same slots in both themes."""
-    hues = _HUES[theme]
-    if count <= len(hues):
-        return list(hues[:count])
+def palette(count: int, theme: Theme, scale: Sequence[float] = ()) -> list[str]:
+    """`count` colours as #rrggbb, the same slots in both themes.
+
+    Args:
+        count: how many.
+        theme: of the page.
+        scale: of many, where each stands between 0 and 1; empty: evenly, in their order.
+    """
+    if count <= FEW:
+        return list(hues(theme)[:count])
     low, high = _KEPT[theme]
-    return [_cividis(low + (high - low) * k / (count - 1)) for k in range(count)]
+    places = scale or [k / (count - 1) for k in range(count)]
+    return [_cividis(low + (high - low) * place) for place in places]
+
+
+def hues(theme: Theme) -> tuple[str, ...]:
+    """The fixed hues, for what is not a point of the search space."""
+    return _HUES[theme]
 
 
 def _cividis(place: float) -> str:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import html
 import math
-import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
-from bai_sweep.records import TrialResult
-from bai_sweep.report._comparison import fault, score_of, swept, verdict
+from bai_sweep.records import TrialResult, Verdict
+from bai_sweep.report._comparison import fault, swept, verdict
+from bai_sweep.report._cost import cost_table, duration
+from bai_sweep.report._gallery import Legend
 from bai_sweep.report._paper import paradigms_table, ratio_table
-from bai_sweep.report._plots import Plot
-from bai_sweep.report._study import StudyReport
-from bai_sweep.report._table import ABSENT, Table, number, plain, probability, with_error
+from bai_sweep.report._parts import figure_html, table_html
+from bai_sweep.report._points import Estimate, is_winner, mean_of, score
+from bai_sweep.report._spec import Figure
+from bai_sweep.report._study import OVERALL, Point, StudyReport
+from bai_sweep.report._table import ABSENT, number, plain, probability, with_error
+from bai_sweep.report._text import safe, text
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+(?=@)")
-
-
-def text(value: object) -> str:
-    """Anything as HTML text."""
-    return html.escape(str(value))
+_ROWS = 40  # of a table, before the rest is folded away
 
 
 def decision(study: StudyReport) -> str:
@@ -37,9 +36,21 @@ def decision(study: StudyReport) -> str:
 <h1>{_headline(study)} {badge}</h1>
 <p class="reason">{text(reason)}</p>
 {_figures_of(study, shown) if (shown := winner or alone) else ""}
+{evidence(study)}
 {_link(study)}
 </header>
 """
+
+
+def evidence(study: StudyReport) -> str:
+    """What the choice knows beside its paragraph: whatever `records.Choice` has for people is shown here."""
+    choice = study.choice
+    if choice is None or not choice.ineligible:
+        return ""
+    barred = [(p, why) for p in study.finished if (why := choice.ineligible.get(p.first.number))]
+    listed = "".join(f"<li><b>{text(point.label)}</b>: {text(why)}</li>" for point, why in barred)
+    count = f"{len(barred)} of {len(study.finished)} points"
+    return f"<details><summary>Ruled out: {count}</summary><ul>{listed}</ul></details>"
 
 
 def _headline(study: StudyReport) -> str:
@@ -62,16 +73,24 @@ def _progress(study: StudyReport) -> str:
 
 
 def _figures_of(study: StudyReport, winner: TrialResult) -> str:
+    point = next(point for point in study.finished if winner in point.trials)
+    overall = score(study, point, OVERALL)
     sure = study.choice.best_probability.get(winner.number, math.nan) if study.choice else math.nan
+    seeds = f", {len(point.trials)} seeds" if len(point.trials) > 1 else ""
     figures = {
-        "overall score": with_error(winner.report.overall, winner.report.overall_stderr),
-        "probability of being best": probability(sure),
-        "training": verdict(winner.diagnosis),
-        "response length, end / start": _times(winner.diagnosis.length_ratio),
-        "final KL, nats": number(winner.diagnosis.final_kl, 2),
+        f"overall score{seeds}": with_error(overall.value, overall.error),
+        "probability of being best": probability(sure) if math.isfinite(sure) else ABSENT,
+        "training": _worst(point),
+        "response length, end / start": _times(mean_of(point, lambda r: r.diagnosis.length_ratio)),
+        "final KL, nats": number(mean_of(point, lambda r: r.diagnosis.final_kl), 2),
     }
     cells = "".join(f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in figures.items())
     return f'<dl class="figures">{cells}</dl>'
+
+
+def _worst(point: Point) -> str:
+    """The faults of all its trials, each once."""
+    return ", ".join(dict.fromkeys(verdict(result.diagnosis) for result in point.trials))
 
 
 def _times(ratio: float) -> str:
@@ -89,46 +108,69 @@ def _link(study: StudyReport) -> str:
 
 
 def comparison_section(study: StudyReport) -> str:
-    """Every finished trial in a row."""
-    if not study.results:
+    """Every finished point in a row, and each trial of points that were repeated."""
+    shown = study.finished
+    if not shown:
         return ""
-    params = swept(study)
-    names = [*(params.values() or ["trial"]), "overall", *study.benchmarks, "P(best)", "KL", "length", "training"]
-    head = "".join(f"<th>{text(name)}</th>" for name in names)
-    rows = "".join(_comparison_row(study, slot, result, list(params)) for slot, result in enumerate(study.ordered))
-    return f"""<section><h2>The trials</h2>
-<div class="scroll"><table class="trials"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>
-<p class="small">Scores in points, ± one standard error over items. P(best) is the probability that a trial's overall
-score is the best of the eligible ones, by a paired bootstrap over items: it knows the noise of the evaluation, not
-that of the training seed. KL is nats per sequence at the end; length is the mean response length at the end over
-that at the start.</p></section>
+    many = study.repeated
+    rows = [_row(study, point, point.trials, single=False) for point in shown]
+    error = (
+        "± one standard error, of the items and of the seeds together" if many else "± one standard error over items"
+    )
+    each = ""
+    if many:
+        singles = [_row(study, point, (result,), single=True) for point in shown for result in point.trials]
+        table = _table_of(study, singles, seed=True)
+        each = f"<details><summary>Each of the {len(singles)} trials</summary>{table}</details>"
+    return f"""<section><h2>The {"points" if many else "trials"}</h2>
+{_table_of(study, rows, seed=False)}{each}
+<p class="small">Scores in points, {error}. P(best) is the probability that a point's overall
+score is the best of the eligible ones, by a bootstrap. KL is nats per sequence at the end; length is the mean response
+length at the end over that at the start.</p></section>
 """
 
 
-def _comparison_row(study: StudyReport, slot: int, result: TrialResult, params: Sequence[str]) -> str:
-    choice = study.choice
-    swatch = f'<i class="swatch" style="background:var(--slot-{slot})"></i>'
-    first, *others = [plain(result.params.get(key, ABSENT)) for key in params] or [result.label]
-    scores = [score_of(result, name) for name in study.benchmarks]
-    sure = choice.best_probability.get(result.number, math.nan) if choice else math.nan
-    barred = choice.ineligible.get(result.number) if choice else None
+def _table_of(study: StudyReport, rows: Sequence[str], seed: bool) -> str:
+    params = [name for key, name in swept(study).items() if seed or key != "seed" or len(swept(study)) == 1]
+    names = [*(params or ["trial"]), *(["seeds"] if study.repeated and not seed else []), OVERALL, *study.benchmarks]
+    head = "".join(f"<th>{text(name)}</th>" for name in [*names, "P(best)", "KL", "length", "training"])
+    first, rest = rows[:_ROWS], rows[_ROWS:]
+    table = _filled(head, first)
+    return f"{table}<details><summary>{len(rest)} more</summary>{_filled(head, rest)}</details>" if rest else table
+
+
+def _filled(head: str, rows: Sequence[str]) -> str:
+    body = "".join(rows)
+    return (
+        f'<div class="scroll"><table class="trials"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _row(study: StudyReport, point: Point, trials: tuple[TrialResult, ...], single: bool) -> str:
+    choice, own = study.choice, Point(point.slot, trials)
+    keys = [key for key in swept(study) if single or key != "seed" or len(swept(study)) == 1]
+    swatch = f'<i class="swatch" style="background:var(--slot-{point.slot})"></i>'
+    first, *others = [plain(trials[0].params.get(key, ABSENT)) for key in keys] or [point.label]
+    sure = choice.best_probability.get(trials[0].number, math.nan) if choice else math.nan
+    barred = choice.ineligible.get(trials[0].number) if choice else None
     cells = [
         f"<th>{swatch}{text(first)}</th>",
         *(f"<td>{text(value)}</td>" for value in others),
-        f"<td><b>{_scored(result.report.overall, result.report.overall_stderr)}</b></td>",
-        *(f"<td>{ABSENT if score is None else _scored(score.value, score.stderr)}</td>" for score in scores),
-        f"<td>{_bar(sure, slot) if barred is None else '<span class=barred>ruled out</span>'}</td>",
-        f"<td>{number(result.diagnosis.final_kl, 2)}</td>",
-        f"<td>{_times(result.diagnosis.length_ratio)}</td>",
-        f'<td class="words">{_training(result, barred)}</td>',
+        *([f"<td>{len(trials)}</td>"] if study.repeated and not single else []),
+        f"<td><b>{_scored(score(study, own, OVERALL))}</b></td>",
+        *(f"<td>{_scored(score(study, own, name))}</td>" for name in study.benchmarks),
+        f"<td>{_bar(sure, point.slot) if barred is None else '<span class=barred>ruled out</span>'}</td>",
+        f"<td>{number(mean_of(own, lambda r: r.diagnosis.final_kl), 2)}</td>",
+        f"<td>{_times(mean_of(own, lambda r: r.diagnosis.length_ratio))}</td>",
+        f'<td class="words">{_training(trials, barred)}</td>',
     ]
-    return f"<tr{' class=winner' if result is study.winner else ''}>{''.join(cells)}</tr>"
+    return f"<tr{' class=winner' if is_winner(study, point) else ''}>{''.join(cells)}</tr>"
 
 
-def _scored(value: float, error: float) -> str:
-    if math.isnan(value) or math.isnan(error):
-        return number(value)
-    return f'{value:.1f} <span class="error">± {error:.1f}</span>'
+def _scored(found: Estimate) -> str:
+    if math.isnan(found.value) or math.isnan(found.error):
+        return number(found.value)
+    return f'{found.value:.1f} <span class="error">± {found.error:.1f}</span>'
 
 
 def _bar(share: float, slot: int) -> str:
@@ -138,53 +180,79 @@ def _bar(share: float, slot: int) -> str:
     return f'<span class="bar"><i style="{width}"></i></span> {text(probability(share))}'
 
 
-def _training(result: TrialResult, barred: str | None) -> str:
-    shown = [item for item in result.diagnosis.verdicts if item.level != "none"]
-    told = [f'<span class="fault" title="{text(item.reason)}">{text(fault(item))}</span>' for item in shown]
+def _training(trials: Sequence[TrialResult], barred: str | None) -> str:
+    shown = [item for result in trials for item in result.diagnosis.verdicts if item.level != "none"]
+    alike: dict[tuple[str, str], list[Verdict]] = {}
+    for item in shown:
+        alike.setdefault((item.detector, item.level), []).append(item)
+    told = [_faults(found, len(trials)) for found in alike.values()]
     # A budget or a missing score stands nowhere else in the row; a verdict does.
-    known = tuple(item.detector.replace("_", " ") for item in shown)
-    reasons = [part for part in (barred or "").split("; ") if not part.startswith(known)]
-    told += [f'<span class="fault">{text(part)}</span>' for part in reasons if part]
-    return "<br>".join(told if shown else ["stable", *told])
+    known = {item.detector.replace("_", " ") for item in shown}
+    reasons = [part for part in (barred or "").split("; ") if part and not any(name in part for name in known)]
+    told += [f'<span class="fault">{text(part)}</span>' for part in reasons]
+    early = [result.pruned for result in trials if result.pruned]
+    told += [f'<span class="fault">ended early: {text(why)}</span>' for why in dict.fromkeys(early)]
+    return "<br>".join(told if shown or early else ["stable", *told])
 
 
-def scores_section(study: StudyReport, plots: Sequence[Plot]) -> str:
-    """Score against alpha: overall and each benchmark."""
-    if not plots:
+def standings_section(study: StudyReport) -> str:
+    """Every point's objective, why it is not the one, and what to run next."""
+    choice = study.choice
+    if choice is None or not choice.standings:
         return ""
-    title = "Score against alpha" if study.ratio_is_swept else "Scores"
-    return f"""<section><h2>{title}</h2>{_legend(study)}
-<div class="grid">{"".join(map(_figure, plots))}</div>
-<p class="small">Bars are one standard error over items. The larger disc is the recommended trial; a ring is a trial
-that may not win.</p></section>
+    rows = "".join(
+        f"<tr><th>{text(s.label)}</th><td>{s.seeds}</td><td>{_with_interval(s.value, s.low, s.high)}</td>"
+        f"<td>{_with_interval(s.behind, s.behind_low, s.behind_high)}</td>"
+        f'<td class="words">{text(s.reason or "recommended")}</td></tr>'
+        for s in choice.standings
+    )
+    head = "<tr><th>point</th><th>seeds</th><th>objective</th><th>behind the leader</th><th>why</th></tr>"
+    guess = f"<p>{text(choice.proposal.reason)}</p>" if choice.proposal else ""
+    asked = [*choice.next_trials, *([choice.proposal.confirm] if choice.proposal else [])]
+    commands = "".join(
+        f"<p>{trials.trials} trials {text(trials.purpose)}:</p><pre>{safe(trials.command)}</pre>" for trials in asked
+    )
+    missing = f"<p>{text(choice.evidence)}</p>" if choice.evidence else ""
+    after = f"<h3>Run next</h3>{missing}{guess}{commands}" if missing or commands else ""
+    return f"""<section><h2>Why</h2>
+<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>
+<p class="small">Objective: {text(choice.objective)}, with 95 % intervals over items and, where points have
+several seeds, over seeds. Those of the differences hold for all points together.</p>{after}</section>
 """
 
 
-def curves_section(study: StudyReport, plots: Sequence[Plot]) -> str:
-    """Reward, length and KL over PPO's steps."""
-    if not plots:
+def _with_interval(value: float, low: float, high: float) -> str:
+    if math.isnan(value) or math.isnan(low):
+        return number(value)
+    return f'{value:.1f} <span class="error">{low:.1f} to {high:.1f}</span>'
+
+
+def _faults(found: Sequence[Verdict], trials: int) -> str:
+    """The same fault of one trial, or of some of a point's."""
+    reasons, first = text("; ".join(item.reason for item in found)), fault(found[0])
+    if trials > 1:
+        began = sorted(item.onset for item in found if item.onset)
+        since = f" from step {began[0]}" if began else ""
+        since += f" to {began[-1]}" if began and began[-1] != began[0] else ""
+        name = found[0].detector.replace("_", " ")
+        first = f"{name} ({found[0].level}) with {len(found)} of {trials} seeds{since}"
+    return f'<span class="fault" title="{reasons}">{text(first)}</span>'
+
+
+def figure_section(figure: Figure | None, colours: Legend, image: str = "") -> str:
+    """A figure with its legend and what has to be said of it."""
+    if figure is None:
         return ""
-    return f"""<section><h2>Training</h2>{_legend(study)}
-<div class="grid">{"".join(map(_figure, plots))}</div>
-<p class="small">Thick: moving mean; thin: as measured. A cross marks the step at which a fault began (filled: certain,
-open: suspected).</p></section>
-"""
+    return f"<section><h2>{text(figure.title)}</h2>{figure_html(figure, colours, image)}</section>\n"
 
 
-def _legend(study: StudyReport) -> str:
-    chips = "".join(
-        f'<button type="button" data-slot="{slot}" aria-pressed="true">'
-        f'<i class="swatch" style="background:var(--slot-{slot})"></i>{text(result.label)}</button>'
-        for slot, result in enumerate(study.ordered)
-    )
-    return f'<div class="legend" title="click to hide or show a trial">{chips}</div>'
-
-
-def _figure(plot: Plot) -> str:
-    return (
-        f"<figure><figcaption><b>{text(plot.title)}</b> {text(plot.unit)}</figcaption>"
-        f'<div class="plot" id="{text(plot.key)}" role="img" aria-label="{text(plot.title)}"></div></figure>'
-    )
+def cost_section(study: StudyReport, figure: Figure | None, colours: Legend, image: str = "") -> str:
+    """The cost of the whole study, and of each point."""
+    table = cost_table(study)
+    if table is None:
+        return ""
+    drawn = figure_html(figure, colours, image) if figure else ""
+    return f"<section><h2>Cost</h2>{table_html(table)}{drawn}</section>\n"
 
 
 def paper_section(study: StudyReport) -> str:
@@ -193,37 +261,30 @@ def paper_section(study: StudyReport) -> str:
         "Paradigms against BAI (the paper's table 1 in form)": paradigms_table(study),
         "The merging ratio (the paper's table 2 in form)": ratio_table(study),
     }
-    shown = "".join(f"<h3>{text(title)}</h3>{_table(table)}" for title, table in tables.items() if table)
+    shown = "".join(f"<h3>{text(title)}</h3>{table_html(table)}" for title, table in tables.items() if table)
     note = '<p class="small">This study\'s numbers only. Bold: the best of each benchmark.</p>'
     return f"<section><h2>In the paper's form</h2>{note}{shown}</section>\n" if shown else ""
-
-
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{text(name)}</th>" for name in table.columns)
-    rows = []
-    for i, row in enumerate(table.rows):
-        cells = [f"<b>{text(cell)}</b>" if (i, j) in table.best else text(cell) for j, cell in enumerate(row)]
-        rows.append(f"<tr><th>{cells[0]}</th>{''.join(f'<td>{cell}</td>' for cell in cells[1:])}</tr>")
-    note = f'<p class="small">{text(table.note)}</p>' if table.note else ""
-    body = "".join(rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}'
 
 
 def recipes_section(study: StudyReport) -> str:
     """How each trial's actor was made, how long it took, and its whole configuration."""
     if not study.results:
         return ""
-    return f"<section><h2>Recipes</h2>{''.join(_recipe(study, result) for result in study.ordered)}</section>\n"
+    shown = "".join(_recipe(study, result, whole=len(study.results) <= _ROWS) for result in study.ordered)
+    if len(study.results) > _ROWS:
+        shown = f"<details><summary>{len(study.results)} recipes</summary>{shown}</details>"
+    return f"<section class=recipes><h2>Recipes</h2>{shown}</section>\n"
 
 
-def _recipe(study: StudyReport, result: TrialResult) -> str:
+def _recipe(study: StudyReport, result: TrialResult, whole: bool) -> str:
+    """Of many trials the configuration is left in their folders: it is the same but for a few lines."""
     setting = study.settings.get(result.number)
-    times = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in result.seconds.items())
+    times = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in result.seconds.items())
     sources = "".join(
-        f"<li>{text(name)}: <code>{_safe(source)}</code></li>" for name, source in result.recipe.sources.items()
+        f"<li>{text(name)}: <code>{safe(source)}</code></li>" for name, source in result.recipe.sources.items()
     )
-    config = f"<p>Whole configuration:</p><pre>{_safe(setting.config)}</pre>" if setting else ""
-    again = f"<p>Alone, once more:</p><pre>{_safe(setting.command)}</pre>" if setting else ""
+    config = f"<p>Whole configuration:</p><pre>{safe(setting.config)}</pre>" if setting and whole else ""
+    again = f"<p>Alone, once more:</p><pre>{safe(setting.command)}</pre>" if setting else ""
     return f"""<details><summary><b>{text(result.label)}</b> <code>{text(result.recipe.formula())}</code></summary>
 <ul>{sources}</ul><p>Trial {result.number}, seed {result.seed}; {text(times)}.</p>{again}{config}</details>
 """
@@ -231,8 +292,9 @@ def _recipe(study: StudyReport, result: TrialResult) -> str:
 
 def repeat_section(study: StudyReport) -> str:
     """The commands that make it all again."""
-    again = f"<p>The run:</p><pre>{_safe(study.command)}</pre>" if study.command else ""
-    rebuild = shlex.join(["python", "-m", "bai_sweep.report", str(study.folder)])
+    again = f"<p>The run:</p><pre>{safe(study.command)}</pre>" if study.command else ""
+    where = [] if study.folder.parent == Path("results") else [f"results_dir={study.folder.parent}"]
+    rebuild = shlex.join(["python", "-m", "bai_sweep", "report", f"study={study.folder.name}", *where])
     page = f"<p>This page, from the study's folder:</p><pre>{text(rebuild)}</pre>" if study.trials_folder else ""
     return f"<section><h2>To repeat it</h2>{again}{page}</section>\n" if again or page else ""
 
@@ -240,25 +302,27 @@ def repeat_section(study: StudyReport) -> str:
 def unfinished_section(study: StudyReport) -> str:
     """Trials that failed, with the reason, and trials that have not ended."""
     lines = [_failure(study, number, reason) for number, reason in study.failures.items()]
+    steps = {result.number: len(result.telemetry) for result in study.running}
     lines += [
-        f"<li>Trial {number}{_asked(study, number)} has not ended: it is running, or its worker stopped. "
-        "The same command with <code>resume=true</code> finishes it.</li>"
+        f"<li>Trial {number}{_asked(study, number)} has not ended{_so_far(steps.get(number))}: it is running, or its "
+        "worker stopped. The same command with <code>resume=true</code> finishes it.</li>"
         for number in study.pending
     ]
     return f'<section class="unfinished"><h2>Not finished</h2><ul>{"".join(lines)}</ul></section>\n' if lines else ""
 
 
+def _so_far(steps: int | None) -> str:
+    return f" ({steps} PPO steps so far)" if steps else ""
+
+
 def _failure(study: StudyReport, number: int, reason: str) -> str:
     first, _, rest = reason.partition("\n")
-    trace = f"<details><summary>traceback</summary><pre>{_safe(rest.strip())}</pre></details>" if rest.strip() else ""
-    return f"<li>Trial {number}{_asked(study, number)} failed: <code>{_safe(first)}</code>{trace}</li>"
+    trace = f"<details><summary>traceback</summary><pre>{safe(rest.strip())}</pre></details>" if rest.strip() else ""
+    return f"<li>Trial {number}{_asked(study, number)} failed: <code>{safe(first)}</code>{trace}</li>"
 
 
 def _asked(study: StudyReport, number: int) -> str:
     setting = study.settings.get(number)
-    return f" ({text(', '.join(setting.overrides))})" if setting and setting.overrides else ""
-
-
-def _safe(value: str) -> str:
-    """Text from a configuration, without the passwords that an address may carry."""
-    return text(_CREDENTIALS.sub("***", value))
+    keys = swept(study)
+    listed = [item for item in setting.overrides if not keys or item.partition("=")[0] in keys] if setting else []
+    return f" ({text(', '.join(listed))})" if listed else ""

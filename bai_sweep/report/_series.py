@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from bai_sweep.records import TrialResult, Verdict
 
 Floats = NDArray[np.float64]
+DRAWN = 400
+"""Steps of a curve that are drawn: no more than there are pixels."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,12 @@ CURVES = (
     Curve("completions/mean_length", "Response length", "tokens, mean of the batch", "length_collapse"),
     Curve("objective/kl", "KL to the reference", "nats per sequence", "kl_blow_up"),
 )
+DYNAMICS = (
+    Curve("policy/entropy_avg", "Entropy", "nats per token", "entropy_collapse"),
+    Curve("completions/clipped_ratio", "Cut off at the limit", "share of the batch", "truncation_runaway"),
+    Curve("completions/repetition_ratio", "Repetition", "share of 4-grams seen before", "repetition"),
+    Curve("critic/vf_explained_var", "Critic", "explained variance", "critic_failure"),
+)
 
 
 def series(result: TrialResult, metric: str) -> tuple[Floats, Floats]:
@@ -37,11 +45,11 @@ def series(result: TrialResult, metric: str) -> tuple[Floats, Floats]:
     return both[:, 0], both[:, 1]
 
 
-def smooth(values: Floats) -> Floats:
-    """A centred moving mean over 5 points, or a twentieth of a long series; NaN and edges are skipped."""
+def smooth(values: Floats, calm: bool = False) -> Floats:
+    """A centred moving mean over 5 points, or a twentieth of a long series (`calm`: a fifth); NaN is skipped."""
     if len(values) == 0:  # a trial without RL has no curve
         return values
-    window = max(5, len(values) // 20) | 1
+    window = max(5, len(values) // (5 if calm else 20)) | 1
     kernel = np.ones(window)
     known = np.isfinite(values)
     half = window // 2
@@ -51,10 +59,31 @@ def smooth(values: Floats) -> Floats:
     return means
 
 
-def onsets(result: TrialResult, curve: Curve) -> Iterator[tuple[Verdict, float]]:
-    """The faults that began on this curve, with the smoothed value at the onset."""
+def mean_series(results: Sequence[TrialResult], metric: str, calm: bool = False) -> tuple[Floats, Floats]:
+    """The mean of the smoothed series at the steps that all of them have; of one trial its own."""
+    found = [(steps, smooth(values, calm)) for steps, values in (series(r, metric) for r in results) if len(steps)]
+    if not found:
+        return np.empty(0), np.empty(0)
+    shared = found[0][0]
+    for steps, _ in found[1:]:
+        shared = np.intersect1d(shared, steps)
+    return shared, np.mean([values[np.isin(steps, shared)] for steps, values in found], axis=0)
+
+
+def thinned(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """At most about DRAWN of them, evenly, the last one among them."""
+    if len(steps) <= DRAWN:
+        return steps, values
+    kept = np.unique(np.linspace(0, len(steps) - 1, DRAWN).round().astype(int))
+    return steps[kept], values[kept]
+
+
+def marks(result: TrialResult, curve: Curve) -> Iterator[tuple[Verdict, int, float]]:
+    """Onset and recovery of the faults of this curve: the verdict, the step, and the smoothed value there."""
     steps, values = series(result, curve.metric)
+    heights = smooth(values)
     for verdict in result.diagnosis.verdicts:
-        here = verdict.detector == curve.detector and verdict.level != "none"
-        if here and verdict.onset is not None and verdict.onset in steps:
-            yield verdict, float(smooth(values)[np.flatnonzero(steps == verdict.onset)[0]])
+        if verdict.detector == curve.detector and verdict.level != "none":
+            for step in (verdict.onset, verdict.recovery):
+                if step is not None and step in steps:
+                    yield verdict, step, float(heights[np.flatnonzero(steps == step)[0]])

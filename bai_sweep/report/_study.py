@@ -1,4 +1,4 @@
-"""What a report is made from, and how to read it from a study's folder."""
+"""What a report is made from: a study, its trials, and the points that they repeat."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bai_sweep.records import Choice, TrialResult, UserError
+from bai_sweep.records import Choice, TrialResult
+
+OVERALL = "overall"
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,18 @@ class TrialSetting:
     actor: str
     overrides: tuple[str, ...]
     config: str  # YAML
+
+    @property
+    def seed(self) -> int:
+        """The trial's seed."""
+        return int(yaml.safe_load(self.config).get("seed", 0))
+
+    def values(self) -> dict[str, Any]:
+        """The overrides by key."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        parsed = OverridesParser.create().parse_overrides(list(self.overrides))
+        return {override.key_or_group: override.value() for override in parsed}
 
     @property
     def command(self) -> str:
@@ -43,6 +58,10 @@ class StudyReport:
         pending: numbers of the trials that were begun and have not ended.
         settings: by number, where the trial's .hydra folder was found.
         link: opens the comparison in MLflow.
+        running: the trials of `pending` that have telemetry: what they have measured so far, with its diagnosis.
+        objectives: the metrics that the study optimises, each with `maximize` or `minimize`.
+        geometry: by number, how the trial's merge lies to its models, as `geometry.json` of its folder has it.
+        spans: by number, when the trial began and when it was last heard of, in seconds since the epoch.
     """
 
     name: str
@@ -54,8 +73,12 @@ class StudyReport:
     pending: tuple[int, ...] = ()
     settings: Mapping[int, TrialSetting] = field(default_factory=dict)
     link: str | None = None
+    running: tuple[TrialResult, ...] = ()
+    objectives: tuple[tuple[str, str], ...] = ()
+    geometry: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    spans: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def winner(self) -> TrialResult | None:
         """The recommended trial."""
         wanted = self.choice.winner if self.choice else None
@@ -81,21 +104,22 @@ class StudyReport:
         """The first line of each failure: its reason; what follows is the traceback."""
         return {number: failure.partition("\n")[0] for number, failure in self.failures.items()}
 
-    @property
+    @cached_property
     def ratio_is_swept(self) -> bool:
         """Whether the trials are merges whose alpha differs, so that alpha can be an axis."""
-        alphas = {alpha_of(result) for result in self.results}
-        merges = all(self.actor(result) in ("bai", "stage1") for result in self.results)
+        trials = (*self.results, *self.running)
+        alphas = {alpha_of(result) for result in trials}
+        merges = all(self.actor(result) in ("bai", "stage1") for result in trials)
         return merges and len(alphas) > 1 and all(math.isfinite(alpha) for alpha in alphas)
 
-    @property
+    @cached_property
     def ordered(self) -> tuple[TrialResult, ...]:
         """The finished trials by alpha if it is swept, otherwise by number."""
         if self.ratio_is_swept:
             return tuple(sorted(self.results, key=lambda result: (alpha_of(result), result.number)))
         return tuple(sorted(self.results, key=lambda result: result.number))
 
-    @property
+    @cached_property
     def benchmarks(self) -> tuple[str, ...]:
         """Every benchmark that a trial was scored on, in the order of the evaluation."""
         return tuple(dict.fromkeys(score.benchmark for result in self.ordered for score in result.report.scores))
@@ -105,6 +129,93 @@ class StudyReport:
         setting = self.settings.get(result.number)
         return setting.actor if setting else str(result.params.get("actor", "bai"))
 
+    @cached_property
+    def points(self) -> tuple[Point, ...]:
+        """The points of the search space, by alpha if it is swept, else in the order of their first trials."""
+        everyone = [*self.ordered, *self.running]
+        if self.ratio_is_swept:
+            everyone.sort(key=lambda result: (alpha_of(result), result.number))
+        groups: dict[str, list[TrialResult]] = {}
+        for result in everyone:
+            groups.setdefault(_place(result), []).append(result)
+        unfinished = {result.number for result in self.running}
+        return tuple(
+            Point(
+                slot,
+                tuple(r for r in group if r.number not in unfinished),
+                tuple(r for r in group if r.number in unfinished),
+            )
+            for slot, group in enumerate(groups.values())
+        )
+
+    @property
+    def finished(self) -> tuple[Point, ...]:
+        """The points that have a finished trial."""
+        return tuple(point for point in self.points if point.trials)
+
+    @cached_property
+    def seed_noise(self) -> Mapping[str, tuple[float, int]]:
+        """Of `overall` and each benchmark the variance between seeds of a point, and its degrees of freedom."""
+        found = {}
+        for name in (OVERALL, *self.benchmarks):
+            groups = [values for point in self.finished if len(values := values_of(point, name)) > 1]
+            freedom = sum(len(group) - 1 for group in groups)
+            squares = math.fsum((v - math.fsum(g) / len(g)) ** 2 for g in groups for v in g)
+            if freedom:
+                found[name] = squares / freedom, freedom
+        return found
+
+    @cached_property
+    def repeated(self) -> bool:
+        """Whether some point has more than one finished trial."""
+        return any(len(point.trials) > 1 for point in self.points)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the search space.
+
+    Args:
+        slot: its place in the order of the points, from which its colour follows.
+        trials: its finished trials.
+        running: those that have not ended, as far as they are.
+    """
+
+    slot: int
+    trials: tuple[TrialResult, ...]
+    running: tuple[TrialResult, ...] = ()
+
+    @property
+    def first(self) -> TrialResult:
+        """The trial whose recipe and parameters stand for all."""
+        return (*self.trials, *self.running)[0]
+
+    @property
+    def label(self) -> str:
+        """Its swept parameters, without the seed unless nothing else is swept."""
+        return replace(self.first, params=_without_seed(self.first)).label
+
+    @property
+    def alpha(self) -> float:
+        """The base model's weight, NaN where it is not swept."""
+        return alpha_of(self.first)
+
+    @property
+    def colour(self) -> str:
+        """Its colour's name in a figure."""
+        return f"slot:{self.slot}"
+
+
+def values_of(point: Point, benchmark: str) -> list[float]:
+    """The scores of a point's trials on a benchmark, or `overall`, those that there are."""
+    reports = [result.report for result in point.trials]
+    found = (
+        [report.overall for report in reports]
+        if benchmark == OVERALL
+        else [score.value for report in reports for score in report.scores if score.benchmark == benchmark]
+    )
+    return [value for value in found if math.isfinite(value)]
+
 
 def alpha_of(result: TrialResult) -> float:
     """The base model's weight if the study sweeps it, NaN if not."""
@@ -112,73 +223,12 @@ def alpha_of(result: TrialResult) -> float:
     return float(alpha) if isinstance(alpha, int | float) else math.nan
 
 
-def load_study(folder: Path, *, command: str = "", link: str | None = None) -> StudyReport:
-    """Reads a study's folder as it stands, finished or not; the caller adds the choice with `dataclasses.replace`.
-
-    Raises:
-        UserError: the folder holds no study.
-    """
-    results, failures = load_results(folder)
-    ended = {result.number for result in results} | set(failures)
-    pending = tuple(number for number in sorted(_trial_folders(folder)) if number not in ended)
-    return StudyReport(
-        name=folder.resolve().name,
-        folder=folder,
-        command=command,
-        results=results,
-        failures=failures,
-        pending=pending,
-        settings=load_settings(folder),
-        link=link,
-    )
+def _without_seed(result: TrialResult) -> dict[str, Any]:
+    others = {key: value for key, value in result.params.items() if key != "seed"}
+    return others or dict(result.params)
 
 
-def load_results(folder: Path) -> tuple[tuple[TrialResult, ...], dict[int, str]]:
-    """The finished trials of a study, and the reason of each failed one.
-
-    A trial that failed once and finished later has both files and counts as finished.
-
-    Raises:
-        UserError: the folder holds no study, or a result cannot be read.
-    """
-    folders = _trial_folders(folder)
-    results = {number: _load(path) for number, path in folders.items() if (path / "result.json").is_file()}
-    failures = {
-        number: (path / "failure.txt").read_text(encoding="utf-8").strip()
-        for number, path in folders.items()
-        if number not in results and (path / "failure.txt").is_file()
-    }
-    return tuple(results[number] for number in sorted(results)), dict(sorted(failures.items()))
-
-
-def load_settings(folder: Path) -> dict[int, TrialSetting]:
-    """How each trial of a study was set up, as far as its .hydra folder tells."""
-    found = {number: _setting(path / ".hydra") for number, path in _trial_folders(folder).items()}
-    return {number: setting for number, setting in found.items() if setting is not None}
-
-
-def _trial_folders(folder: Path) -> dict[int, Path]:
-    trials = folder / "trials"
-    if not trials.is_dir():
-        raise UserError(f"a study's folder holds `trials/`; {str(folder)!r} does not; give results/<study>")
-    return {int(path.name): path for path in trials.iterdir() if path.is_dir() and path.name.isdecimal()}
-
-
-def _load(folder: Path) -> TrialResult:
-    try:
-        return TrialResult.load(folder)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder / 'result.json'} is not a result of this version ({type(error).__name__}: {error}); "
-            "remove it and run the study with resume=true"
-        ) from error
-
-
-def _setting(hydra: Path) -> TrialSetting | None:
-    config, overrides = hydra / "config.yaml", hydra / "overrides.yaml"
-    if not (config.is_file() and overrides.is_file()):
-        return None
-    text = config.read_text(encoding="utf-8")
-    raw: Any = yaml.safe_load(text)
-    listed: Any = yaml.safe_load(overrides.read_text(encoding="utf-8"))
-    return TrialSetting(str(raw["actor"]["name"]), tuple(map(str, listed or ())), text)
+def _place(result: TrialResult) -> str:
+    """What trials of one point have in common; without anything else that is swept, seeds are what is compared."""
+    others = {key: value for key, value in result.params.items() if key != "seed"}
+    return repr(sorted(others.items())) if others else f"trial {result.number}"

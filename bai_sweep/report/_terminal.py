@@ -22,7 +22,7 @@ def terminal_table(study: StudyReport) -> RenderableType:
 
     parts: list[RenderableType] = [*_tables(study), *_faults(study), *_early(study), *_unfinished(study)]
     if study.choice:
-        parts += [Text(), _recommendation(study)]
+        parts += [Text(), _recommendation(study), *_losers_and_next(study)]
     places = {"report": study.folder / "report.html", "trials": study.trials_folder, "compare": study.link}
     parts += [Text(), *(Text(f"{name:<8} {place}", overflow="fold") for name, place in places.items() if place)]
     return Group(*parts)
@@ -33,10 +33,10 @@ def _tables(study: StudyReport) -> list[RenderableType]:
         return []
     whole = _narrow(study, comparison(study, errors=False))
     if len(study.benchmarks) <= _WIDE:
-        return [_rich(whole)]
+        return [rich_table(whole)]
     scores = [k for k, name in enumerate(whole.columns) if name in study.benchmarks]
     rest = [k for k in range(len(whole.columns)) if k not in scores]
-    return [_rich(_columns(whole, rest)), _rich(_benchmarks_as_rows(whole, scores))]
+    return [rich_table(_columns(whole, rest)), rich_table(_benchmarks_as_rows(whole, scores))]
 
 
 def _narrow(study: StudyReport, table: Table) -> Table:
@@ -72,7 +72,8 @@ def _benchmarks_as_rows(table: Table, scores: list[int]) -> Table:
     return Table(("#", *(row[0] for row in table.rows)), rows)
 
 
-def _rich(table: Table) -> RichTable:
+def rich_table(table: Table) -> RichTable:
+    """A table for the terminal: wraps where there is no room, cuts nothing off."""
     from rich import box
     from rich.table import Table as RichTable
 
@@ -94,6 +95,19 @@ def _unfinished(study: StudyReport) -> list[RenderableType]:
     lines = [f"trial {k} failed: {reason}" for k, reason in study.failure_reasons.items()]
     lines += [f"trial {k} has not ended; the same command with resume=true finishes it" for k in study.pending]
     return [Text(), *(Text(line, style="red") for line in lines)] if lines else []
+
+
+def _losers_and_next(study: StudyReport) -> list[RenderableType]:
+    from rich.text import Text
+
+    choice = study.choice
+    if choice is None:
+        return []
+    losers = [Text(f"{s.label}: {s.reason}") for s in choice.standings if s.reason and s.eligible]
+    guess = [Text(choice.proposal.reason)] if choice.proposal else []
+    asked = [*choice.next_trials, *([choice.proposal.confirm] if choice.proposal else [])]
+    commands = [Text(f"run next, {t.purpose}:\n{t.command}", overflow="fold") for t in asked]
+    return [part for listed in (losers, guess, commands) if listed for part in (Text(), *listed)]
 
 
 def _recommendation(study: StudyReport) -> RenderableType:

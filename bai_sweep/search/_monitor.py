@@ -13,7 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 
 from bai_sweep.config import NoRL, TrialConfig
-from bai_sweep.records import EvalReport, StepTelemetry
+from bai_sweep.records import EvalReport, StepTelemetry, TrialResult
 from bai_sweep.search._settings import SearchSettings
 from bai_sweep.signals import StopRequested, TrialPruned
 
@@ -30,6 +30,7 @@ class TrialMonitor:
         settings: the sweeper's.
         pruner: compares trials; None where there are several objectives.
         config: the trial's, asked for once.
+        others: the study's finished trials, asked for when a warning is to be learned.
         stop_asked: whether the trial shall stop at its next safe point.
     """
 
@@ -41,10 +42,11 @@ class TrialMonitor:
         settings: SearchSettings,
         pruner: BasePruner | None,
         config: Callable[[], TrialConfig],
+        others: Callable[[], Sequence[TrialResult]],
         stop_asked: Callable[[], bool],
     ) -> None:
         self._study, self._trial_id, self._settings, self._pruner = study, trial_id, settings, pruner
-        self._config, self._stop_asked = functools.cache(config), stop_asked
+        self._config, self._stop_asked, self._others = functools.cache(config), stop_asked, others
         self._certain: dict[str, int] = {}  # steps in a row, by detector
         # Optuna compares reports by the study's own direction.
         self._sign = 1 if settings.direction[0] == settings.report.direction else -1
@@ -57,6 +59,7 @@ class TrialMonitor:
             recent = [t.metrics.get(report.metric, math.nan) for t in telemetry[-report.window :]]
             self._report(math.fsum(recent) / len(recent), last.step)
         self._prune_collapsed(telemetry)
+        self._prune_warned(telemetry)
         if report.by_step:
             self._prune(f"at step {last.step}")
         self.safe_point()
@@ -115,6 +118,30 @@ class TrialMonitor:
                     f"{verdict.detector} is certain at step {telemetry[-1].step}, and was for {certain} steps: "
                     f"{verdict.reason}"
                 )
+
+    def _prune_warned(self, telemetry: Sequence[StepTelemetry]) -> None:
+        rule = self._settings.collapse
+        if rule.warning is None or len(telemetry) != rule.warning.after:
+            return
+        from bai_sweep.stability import learn
+
+        known = [(r, fate) for r in self._others() if (fate := _fate(r, rule.detectors)) is not None]
+        points = [repr(sorted((k, v) for k, v in r.params.items() if k != "seed")) for r, _ in known]
+        warning = learn([r.telemetry for r, _ in known], [fate for _, fate in known], points, after=rule.warning.after)
+        if warning is None or warning.skill.score < rule.warning.skill:
+            return
+        probability = warning.probability(telemetry)
+        if probability >= rule.warning.probability:
+            told = f"collapses with probability {probability:.2f} ({warning.skill})"
+            raise TrialPruned(f"early warning at step {telemetry[-1].step}: {told}")
+
+
+def _fate(result: TrialResult, detectors: Sequence[str]) -> bool | None:
+    """Whether a trial has collapsed; None where it was ended before one could tell."""
+    certain = any(
+        v.level == "certain" and (not detectors or v.detector in detectors) for v in result.diagnosis.verdicts
+    )
+    return None if result.pruned is not None and not certain else certain
 
 
 def _score(report: EvalReport, metric: str) -> float:

@@ -49,11 +49,20 @@ class ReportSettings(_Section):
         return not self.metric.startswith("eval/")
 
 
+class WarningSettings(_Section):
+    """When a trial is ended because it will probably collapse, as the study's other trials have taught."""
+
+    after: Annotated[int, Field(ge=1)]
+    probability: Annotated[float, Field(gt=0.5, lt=1.0)]
+    skill: Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
 class CollapseSettings(_Section):
-    """When a trial is ended because it has collapsed."""
+    """When a trial is ended because it has collapsed, or will."""
 
     detectors: tuple[str, ...]
     patience: Annotated[int, Field(ge=1)]
+    warning: WarningSettings | None
 
 
 class SearchSettings(_Section):

@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial
 
 from bai_sweep import merging
 from bai_sweep.config import parse
+from bai_sweep.records import TrialResult
 from bai_sweep.search._compose import Composer
 from bai_sweep.search._context import RunningTrial, TrialOutcome
 from bai_sweep.search._grid import planned_points
@@ -221,6 +222,7 @@ def _run_point(worker: _Worker, trial: optuna.Trial, claimed: FrozenTrial) -> Tr
         settings=job.settings,
         pruner=worker.pruner,
         config=lambda: parse(worker.composer.compose(overrides)),
+        others=lambda: _finished(trial_folder(job.config, number).parent),
         stop_asked=worker.is_asked_to_stop,
     )
     running = RunningTrial(
@@ -237,6 +239,11 @@ def _run_point(worker: _Worker, trial: optuna.Trial, claimed: FrozenTrial) -> Tr
         running, overrides, config=job.config, composer=worker.composer, job=Job(job.task, job.context)
     )
     return _as_outcome(returned, job.settings)
+
+
+def _finished(trials: Path) -> list[TrialResult]:
+    """The study's finished trials whose results are on this machine."""
+    return [TrialResult.load(path.parent) for path in sorted(trials.glob("*/result.json"))]
 
 
 def _as_outcome(returned: object, settings: SearchSettings) -> TrialOutcome:

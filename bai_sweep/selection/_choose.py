@@ -1,4 +1,4 @@
-"""The recommendation and the paragraph that explains it."""
+"""The recommendation, from eligibility to the trials to run next."""
 
 from __future__ import annotations
 
@@ -6,115 +6,150 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bai_sweep.config import SelectionConfig
-from bai_sweep.records import Choice, TrialResult
-from bai_sweep.selection._bootstrap import TIE, best_probabilities, noise_is_known, overall_draws
-from bai_sweep.selection._eligibility import ineligible
-from bai_sweep.selection._replicates import Candidate, candidate_draws, candidates
+from bai_sweep.records import Choice, Standing, TrialResult, UserError
+from bai_sweep.selection._candidates import Candidate, candidates
+from bai_sweep.selection._draws import best_probabilities, noise_is_known
+from bai_sweep.selection._eligibility import benchmarks_of, ineligible
+from bai_sweep.selection._evidence import Evidence, evidence
+from bai_sweep.selection._floors import below_floors
+from bai_sweep.selection._measure import Measured, measure
+from bai_sweep.selection._objective import Objective, objective_of
+from bai_sweep.selection._proposal import propose
+from bai_sweep.selection._references import others
+from bai_sweep.selection._ties import order
+from bai_sweep.selection._words import Outcome, losses, nobody, reason
 
 
 def choose(results: Sequence[TrialResult], config: SelectionConfig, seed: int) -> Choice:
-    """The eligible trial with the best overall score.
+    """The eligible point with the best objective, or one as good within noise that is more stable.
 
-    A trial with a certain fault is never eligible; `config` says whether a suspected one is, and the budgets of KL
-    and length. Trials whose scores are equal are ranked by the smaller final KL, then by number. Trials that differ in
-    their seed only are judged by their mean, and all are out if one is; the choice names the first of them.
+    Trials that differ in their seed only are one point, judged by their mean, and all are out if one is; the choice
+    names the first of them. docs/selection.md has the rule and its measured error rates.
 
     Args:
         results: the finished trials of one study, in any order.
         config: the rule.
         seed: of the bootstrap; the same seed gives the same probabilities.
     """
-    points = candidates(results)
-    trials = [point.result for point in points]
-    faults = ineligible(results, config)
-    barred = {point.result.number: why for point in points if (why := _why_barred(point, faults))}
-    chosen = [point for point in points if point.result.number not in barred]
-    eligible = [point.result for point in chosen]
-    probability = {result.number: 0.0 for result in results}
-    everyone = {m.number: barred[p.result.number] for p in points if p.result.number in barred for m in p.members}
-    if not eligible:
-        return Choice(None, (), probability, everyone, _nobody(trials, barred), clear=False)
-    members = [member for point in chosen for member in point.members]
-    draws = dict(zip([m.number for m in members], overall_draws(members, config.bootstrap, seed).T, strict=True))
-    shares = best_probabilities(candidate_draws(chosen, draws, seed))
-    for point, share in zip(chosen, shares, strict=True):
-        probability |= {member.number: float(share) for member in point.members}
-    ranked = _ranked(eligible)
-    clear = len(trials) > 1 and noise_is_known(eligible) and probability[ranked[0].number] >= config.confident
-    reason = " ".join(
-        [_lead(ranked, probability, clear, len(trials)), *_noise(eligible), *_ruled_out(trials, barred, ranked[0])]
+    more, complaint = _others(config)
+    points = candidates(results, more)
+    objective = objective_of(config, benchmarks_of(results))
+    barred = _barred(points, config, seed)
+    chosen = [point for point in points if point.number not in barred]
+    everyone = {m.number: barred[p.number] for p in points if p.number in barred for m in _own(p)}
+    if not chosen:
+        probability = {result.number: 0.0 for result in results}
+        standings = tuple(_barred_standing(point, barred[point.number], objective) for point in points)
+        text = nobody(points, barred) + complaint
+        return Choice(
+            None, (), probability, everyone, text, clear=False, objective=objective.name, standings=standings
+        )
+    measured = measure(chosen, objective, config.bootstrap, seed)
+    outcome = _outcome(points, barred, chosen, objective, measured, config=config)
+    first = chosen[outcome.ranked[0]]
+    missing = _evidence(outcome, config)
+    return Choice(
+        winner=first.number,
+        ranking=tuple(chosen[slot].number for slot in outcome.ranked),
+        best_probability={result.number: 0.0 for result in results} | _probabilities(outcome),
+        ineligible=everyone,
+        reason=" ".join(part for part in (reason(outcome, config) + complaint, missing.text) if part),
+        clear=outcome.clear,
+        objective=objective.name,
+        standings=_standings(outcome),
+        seed_noise=math.sqrt(measured.seed_noise.variance) if measured.seed_noise.dof else math.nan,
+        equal=tuple(chosen[slot].number for slot in missing.equal),
+        evidence=missing.text,
+        next_trials=missing.trials,
+        proposal=propose(points, chosen, measured, winner=outcome.ranked[0], config=config, seed=seed),
     )
-    return Choice(ranked[0].number, tuple(r.number for r in ranked), probability, everyone, reason, clear)
+
+
+def _outcome(
+    points: Sequence[Candidate],
+    barred: Mapping[int, str],
+    chosen: Sequence[Candidate],
+    objective: Objective,
+    measured: Measured,
+    *,
+    config: SelectionConfig,
+) -> Outcome:
+    ranked = order(chosen, measured, config)
+    probability = best_probabilities(measured.draws)
+    winner = chosen[ranked[0]]
+    known = noise_is_known([member for point in chosen for member in point.members], objective.needed)
+    repeated = not winner.is_trained or len(winner.members) >= config.min_seeds
+    clear = len(points) > 1 and known and repeated and bool(probability[ranked[0]] >= config.confident)
+    return Outcome(points, barred, chosen, measured, ranked, probability, clear, known, objective)
+
+
+def _others(config: SelectionConfig) -> tuple[list[TrialResult], str]:
+    """Trials of other studies. A folder that is gone is said, and does not cost a finished study its report."""
+    try:
+        return others(config), ""
+    except UserError as error:
+        return [], f" selection.also was left out: {error}."
+
+
+def _barred(points: Sequence[Candidate], config: SelectionConfig, seed: int) -> dict[int, str]:
+    faults = ineligible([member for point in points for member in point.members], config)
+    barred = {point.number: why for point in points if (why := _why_barred(point, faults))}
+    left = [point for point in points if point.number not in barred]
+    return barred | below_floors(left, points, config, seed)
 
 
 def _why_barred(point: Candidate, faults: Mapping[int, str]) -> str:
     """All its trials' reasons; of a repeated point with the seed that each is of."""
     if len(point.members) == 1:
-        return faults.get(point.result.number, "")
-    return "; ".join(f"seed {m.seed}: {faults[m.number]}" for m in point.members if m.number in faults)
+        return faults.get(point.number, "")
+    told = zip(point.seeds, point.members, strict=True)
+    return "; ".join(f"seed {seed}: {faults[m.number]}" for seed, m in told if m.number in faults)
 
 
-def _ranked(eligible: Sequence[TrialResult]) -> list[TrialResult]:
-    def key(result: TrialResult) -> tuple[int, float, int]:
-        kl = result.diagnosis.final_kl
-        return -round(result.report.overall / TIE), math.inf if math.isnan(kl) else kl, result.number
-
-    return sorted(eligible, key=key)
+def _evidence(outcome: Outcome, config: SelectionConfig) -> Evidence:
+    if not outcome.noise_known or len(outcome.points) == 1:
+        return Evidence()
+    return evidence(outcome.chosen, outcome.measured, outcome.ranked, config, clear=outcome.clear)
 
 
-def _lead(ranked: Sequence[TrialResult], probability: Mapping[int, float], clear: bool, finished: int) -> str:
-    winner = ranked[0]
-    score = f"{winner.report.overall:.1f}{_error(winner)} points overall"
-    if len(ranked) == 1:
-        why = "the only trial: there is nothing to compare it with" if finished == 1 else "the only eligible trial"
-        return f"{winner.label} is {why}; it scores {score}."
-    runner_up = ranked[1]
-    gap = winner.report.overall - runner_up.report.overall
-    sure, next_sure = (_probability(probability[result.number]) for result in (winner, runner_up))
-    if clear:
-        lead = f"{winner.label} scores {score}, {gap:.1f} ahead of {runner_up.label}"
-        return f"{lead}, and is best with probability {sure}."
-    lead = f"leads by {gap:.1f} points" if gap > TIE else f"ties with {runner_up.label}"
-    return (
-        f"{winner.label} {lead} ({score}), but is best with probability {sure} only: not clear; "
-        f"runner-up {runner_up.label} ({next_sure}). More items or more seeds would tell them apart."
+def _probabilities(outcome: Outcome) -> dict[int, float]:
+    shares = zip(outcome.chosen, outcome.probability, strict=True)
+    return {member.number: float(share) for point, share in shares for member in _own(point)}
+
+
+def _own(point: Candidate) -> list[TrialResult]:
+    """Its trials of this study."""
+    return [member for member in point.members if member.number >= 0]
+
+
+def _standings(outcome: Outcome) -> tuple[Standing, ...]:
+    lows, highs = outcome.measured.intervals()
+    behind, (nearest, farthest) = outcome.measured.behind(outcome.leader)
+    lost = losses(outcome, behind, nearest, farthest)
+    eligible = [
+        Standing(
+            number=outcome.chosen[slot].number,
+            trials=tuple(member.number for member in _own(outcome.chosen[slot])),
+            label=outcome.chosen[slot].label,
+            seeds=len(outcome.chosen[slot].members),
+            value=float(outcome.measured.values[slot]),
+            low=float(lows[slot]),
+            high=float(highs[slot]),
+            behind=float(behind[slot]),
+            behind_low=float(nearest[slot]),
+            behind_high=float(farthest[slot]),
+            best_probability=float(outcome.probability[slot]),
+            reason=lost.get(slot, ""),
+        )
+        for slot in outcome.ranked
+    ]
+    out = [point for point in outcome.points if point.number in outcome.barred]
+    return (*eligible, *(_barred_standing(p, outcome.barred[p.number], outcome.objective) for p in out))
+
+
+def _barred_standing(point: Candidate, why: str, objective: Objective) -> Standing:
+    value = math.fsum(objective.value(member) for member in point.members) / len(point.members)
+    trials = tuple(member.number for member in _own(point))
+    return Standing(
+        point.number, trials, point.label, len(point.members), value, reason=f"ruled out: {why}", eligible=False
     )
-
-
-def _error(result: TrialResult) -> str:
-    error = result.report.overall_stderr
-    return f" ± {error:.1f}" if math.isfinite(error) else ""
-
-
-def _probability(value: float) -> str:
-    if value > 0.995:
-        return "over 0.99"
-    return f"{value:.2f}" if value >= 0.005 else "under 0.01"
-
-
-def _noise(eligible: Sequence[TrialResult]) -> list[str]:
-    if noise_is_known(eligible):
-        return []
-    return ["Some scores carry neither items nor an error, so that the noise is not known."]
-
-
-def _ruled_out(trials: Sequence[TrialResult], barred: Mapping[int, str], winner: TrialResult) -> list[str]:
-    if not barred:
-        return []
-    listed = "; ".join(
-        f"{trial.label}{_higher(trial, winner)} ({barred[trial.number]})" for trial in trials if trial.number in barred
-    )
-    return [f"Ruled out: {listed}."]
-
-
-def _higher(trial: TrialResult, winner: TrialResult) -> str:
-    """A ruled-out trial that scores higher is news, and said."""
-    overall = trial.report.overall
-    return f", though it scores {overall:.1f}" if overall > winner.report.overall else ""
-
-
-def _nobody(trials: Sequence[TrialResult], barred: Mapping[int, str]) -> str:
-    if not trials:
-        return "No trial has finished, so there is nothing to recommend."
-    listed = "; ".join(f"{trial.label} ({barred[trial.number]})" for trial in trials)
-    return f"No trial is eligible, so none is recommended: {listed}."

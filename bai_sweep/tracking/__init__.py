@@ -12,9 +12,11 @@ from bai_sweep.tracking._notes import study_note, trial_note
 from bai_sweep.tracking._open import open_tracker
 from bai_sweep.tracking._parameters import config_yaml, flatten, short_names, swept_params
 from bai_sweep.tracking._protocol import Status, Tracker, TrialRun
+from bai_sweep.tracking._run import tags_of
 from bai_sweep.tracking._setup import log_setup
-from bai_sweep.tracking._store import absolute
+from bai_sweep.tracking._store import absolute, ensure_experiment, import_mlflow, is_server, open_client
 from bai_sweep.tracking._sync import settle, sync, unsent
+from bai_sweep.tracking._telemetry import read_telemetry
 from bai_sweep.tracking._ui import newest_study_url, run_url, study_url, ui_command
 from bai_sweep.tracking._view import study_view
 
@@ -24,14 +26,19 @@ __all__ = [
     "TrialRun",
     "absolute",
     "config_yaml",
+    "ensure_experiment",
     "environment",
     "finished_trials",
     "flatten",
+    "import_mlflow",
+    "is_server",
     "log_setup",
     "mask_text",
     "masked",
     "newest_study_url",
+    "open_client",
     "open_tracker",
+    "read_telemetry",
     "run_url",
     "settle",
     "short_names",
@@ -40,6 +47,7 @@ __all__ = [
     "study_view",
     "swept_params",
     "sync",
+    "tags_of",
     "trial_note",
     "ui_command",
     "unsent",

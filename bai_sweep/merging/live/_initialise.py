@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from bai_sweep.config import MergedActor, ModelConfig, SFTActor
 from bai_sweep.merging._types import Method
+from bai_sweep.merging.live._look import look
 from bai_sweep.merging.live._opened import Opened
 from bai_sweep.merging.live._process import opened
+from bai_sweep.merging.live._sink import Target
 from bai_sweep.merging.live._skeleton import converted, parameters_of, room_for, skeleton
 from bai_sweep.merging.live._targets import targets_of
 from bai_sweep.merging.methods import method_of, recipe_of
@@ -26,11 +30,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class InitialActor:
-    """The model that PPO starts from, its tokenizer, and what made it."""
+    """The model that PPO starts from, its tokenizer, what made it, and how it lies to what it was made of.
+
+    `geometry` is the summary that docs/merging.md explains, from a sample of the weights; empty where it failed.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     recipe: MergeRecipe
+    geometry: Mapping[str, Any] = field(default_factory=dict)
 
 
 def initialise(model: ModelConfig, actor: MergedActor | SFTActor, *, threads: int | None = None) -> InitialActor:
@@ -52,22 +60,32 @@ def initialise(model: ModelConfig, actor: MergedActor | SFTActor, *, threads: in
     """
     method = method_of(actor)
     with opened(model, method.members) as merge:
-        live = _merged(model, actor, method, merge, threads or torch.get_num_threads())
+        live, geometry = _merged(model, actor, method, merge, threads or torch.get_num_threads())
         live.generation_config = _generation(live, merge)
         tokenizer = _tokenizer(merge, model.tokenizer)
         recipe = recipe_of({name: member.source for name, member in merge.members.items()}, actor)
-    return InitialActor(live, tokenizer, recipe)
+    return InitialActor(live, tokenizer, recipe, geometry)
 
 
 def _merged(
     model: ModelConfig, actor: MergedActor | SFTActor, method: Method, merge: Opened, threads: int
-) -> PreTrainedModel:
+) -> tuple[PreTrainedModel, Mapping[str, Any]]:
     plan = merge.plan
     live = skeleton(plan.config, str(plan.models[model.tokenizer].folder), getattr(torch, model.dtype))
     parameters = parameters_of(live, plan.tensors)
     state = room_for(live, plan.tensors) if parameters is None else parameters
-    merge.merge(actor, method, targets_of(state, plan.tensors), threads=threads)
-    return converted(live, state) if parameters is None else live
+    targets = targets_of(state, plan.tensors)
+    merge.merge(actor, method, targets, threads=threads)
+    geometry = _looked(merge, targets)
+    return (converted(live, state) if parameters is None else live), geometry
+
+
+def _looked(merge: Opened, targets: Mapping[str, Target]) -> Mapping[str, Any]:
+    try:
+        return look(merge, targets)
+    except Exception:
+        log.exception("the merge's geometry could not be measured; the merge stands")
+        return {}
 
 
 def _generation(live: PreTrainedModel, merge: Opened) -> GenerationConfig:

@@ -50,7 +50,7 @@ class Opened:
         """
         sources = {BASE: model.base, **model.sft}
         self._facts = _facts_of(model)
-        self._read = read
+        self.read = read
         self._merged: Mapping[str, float] | None = None
         self._held: tuple[Mapping[str, float], Stage1] | None = None
         with ExitStack() as stack:
@@ -71,7 +71,7 @@ class Opened:
 
     def is_for(self, model: ModelConfig, read: tuple[str, ...]) -> bool:
         """Whether this is the merge of these members, and their files are what they were."""
-        return (_facts_of(model), read) == (self._facts, self._read) and self._look() == self._stamps
+        return (_facts_of(model), read) == (self._facts, self.read) and self._look() == self._stamps
 
     def merge(
         self, actor: MergedActor | SFTActor, method: Method, targets: Mapping[str, Target], *, threads: int
@@ -81,14 +81,11 @@ class Opened:
         Raises:
             UserError: A member cannot be read, or the merge is not finite.
         """
-        share = share_in(actor, method)
-        stage1 = None
-        if share is not None and isinstance(actor, MergedActor):
-            weights = {name: weight for name, weight in actor.weights.items() if weight != 0.0}
-            method = OnTheWay(share, weights)
-            stage1 = self._stage1(weights, threads)
+        method = arithmetic_of(actor, method)
+        stage1 = self._stage1(method.weights, threads) if isinstance(method, OnTheWay) else None
         tensors = self.plan.tensors
-        if share is not None and stage1 is not None:
+        if isinstance(method, OnTheWay) and stage1 is not None:
+            share = method.share
             between = [tensor for tensor in tensors if 0.0 < share_of(share, tensor) < 1.0]
             stage1.write(share, targets, between)
             done = {tensor.name for tensor in between}
@@ -131,7 +128,7 @@ class Opened:
             _FORMAT,
             _boot(),
             self._stamps,
-            list(self._read),
+            list(self.read),
             list(weights.items()),
             [(tensor.name, tensor.shape) for tensor in self.plan.tensors],
             maps,
@@ -145,6 +142,14 @@ class Opened:
         folders = {file.parent for file in files} | {model.folder for model in self.plan.models.values()}
         found = {path for folder in folders for pattern in _PLANNED for path in folder.glob(pattern)}
         return [_stamp(path) for path in sorted(files | found)]
+
+
+def arithmetic_of(actor: MergedActor | SFTActor, method: Method) -> Method:
+    """The order of operations in a trial: an interpolation goes from the base on the way to stage 1."""
+    share = share_in(actor, method)
+    if share is None or not isinstance(actor, MergedActor):
+        return method
+    return OnTheWay(share, {name: weight for name, weight in actor.weights.items() if weight != 0.0})
 
 
 def share_in(actor: MergedActor | SFTActor, method: Method) -> Share | None:

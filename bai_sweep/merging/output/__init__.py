@@ -5,16 +5,18 @@
 
 from bai_sweep.merging.output._beside import refuse_existing, written_beside
 from bai_sweep.merging.output._save import save_model
-from bai_sweep.merging.output._settings import copy_tokenizer, ends_of, generation_folder
+from bai_sweep.merging.output._settings import TRAVELS, copy_tokenizer, ends_of, generation_folder
 from bai_sweep.merging.output._shards import Layout, plan_shards
 from bai_sweep.merging.output._sink import FileSink
 from bai_sweep.merging.output._tokenizer import add_tokens
-from bai_sweep.merging.output._write import GeometryLike, layout_of, room_for, write_model
+from bai_sweep.merging.output._write import GeometryLike, Provenance, layout_of, room_for, write_model
 
 __all__ = [
+    "TRAVELS",
     "FileSink",
     "GeometryLike",
     "Layout",
+    "Provenance",
     "add_tokens",
     "copy_tokenizer",
     "ends_of",

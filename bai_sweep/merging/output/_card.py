@@ -22,17 +22,20 @@ def model_card(
     *,
     dtype: Dtype,
     command: str | None,
+    about: str = "",
 ) -> str:
     """The card of the merge in the folder `name`.
 
     Args:
         command: What rebuilds it, if it was typed.
+        about: Sections of where it comes from.
     """
     parts = [
         _header(plan.members),
         f"# {name}\n\nA merge made with [bai_sweep]({_ADDRESS}), in {DTYPE_NAMES[dtype]}:\n\n    {recipe.formula()}\n",
         _table(recipe, plan),
         _tokens(plan),
+        about,
         _rebuild(command),
         _doubts(plan),
     ]

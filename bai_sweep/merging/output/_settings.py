@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 GENERATION = "generation_config.json"
 DTYPE_NAMES: Mapping[str, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
 # by name, so that nothing else gets in: no code, no pickles, no optimizer state, no other model's README
-_TRAVELS = (
+TRAVELS = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -44,7 +44,7 @@ _TRAVELS = (
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
     """The tokenizer and its chat templates, byte for byte: a file that is saved anew may no longer load elsewhere."""
-    for pattern in _TRAVELS:
+    for pattern in TRAVELS:
         for path in sorted(source.glob(pattern)):
             target = folder / path.relative_to(source)
             target.parent.mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,6 +52,22 @@ class GeometryLike(_processes.Gathered, Protocol):
         """JSON-able."""
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """What a folder says of where its merge comes from, beside how it was made.
+
+    Args:
+        rows: For the manifest.
+        card: Sections for the card, Markdown.
+        accept: Looks at the folder when its model is whole and its record is not yet; returns further rows. What it
+            raises leaves nothing of the folder.
+    """
+
+    rows: Mapping[str, Any] = field(default_factory=dict)
+    card: str = ""
+    accept: Callable[[Path], Mapping[str, Any]] | None = None
+
+
 def write_model(
     plan: MergePlan,
     method: Method,
@@ -65,6 +82,8 @@ def write_model(
     draw: Draw | None = None,
     on_progress: Callable[[int], None] | None = None,
     command: str | None = None,
+    arithmetic: Method | None = None,
+    provenance: Provenance | None = None,
 ) -> Path:
     """Merges into a new folder: weights, tokenizer, configuration, merge.json, README.md, mergekit.yaml.
 
@@ -81,6 +100,8 @@ def write_model(
         draw: Makes geometry.png of the summary; if it fails, that is a warning and the model has no figure.
         on_progress: Gets the number of elements just finished, from any thread.
         command: What was typed, for the record.
+        arithmetic: The method in another order of operations, a trial's.
+        provenance: Where the merge comes from.
 
     Returns:
         The folder.
@@ -93,15 +114,18 @@ def write_model(
     with written_beside(folder, room_for(layout)) as partial:
         _write_settings(plan, partial, dtype)
         with FileSink(partial, layout, dtype) as sink:
-            _merge(plan, method, sink, threads, fork=fork, observer=geometry, on_progress=on_progress)
+            _merge(plan, arithmetic or method, sink, threads, fork=fork, observer=geometry, on_progress=on_progress)
         rows = merge_rows(plan, recipe, dtype)
         rows["geometry"] = None if geometry is None else geometry.summary()
         with _synced(partial, layout, members, threads, fork=fork) as hashes:
             _draw(draw, rows["geometry"], partial / FIGURE)
             rows["inputs"] = input_rows(members, hashes())
         _require_unchanged(members)
+        source = provenance or Provenance()
+        rows |= source.rows if source.accept is None else {**source.rows, **source.accept(partial)}
         write_text(partial / "mergekit.yaml", mergekit_yaml(plan, method, recipe, members, dtype))
-        write_text(partial / "README.md", model_card(folder.name, plan, recipe, dtype=dtype, command=command))
+        card = model_card(folder.name, plan, recipe, dtype=dtype, command=command, about=source.card)
+        write_text(partial / "README.md", card)
         write_json(partial / MANIFEST, finished({**rows, "outputs": output_rows(partial)}, command))
     return folder
 

@@ -117,7 +117,7 @@ def _training(lengths: Callable[[float], list[float]]) -> Any:
 
 
 def test_a_collapsed_trial_is_ended_in_a_search_of_two_objectives(studies: Studies) -> None:
-    task = _training(lambda alpha: [100.0] * 4 + [20.0 if alpha == 0.25 else 100.0] * 16)
+    task = _training(lambda alpha: [100.0] * 4 + [20.0 if alpha == 0.25 else 100.0] * 20)
     studies.run(
         "alpha=interval(0,1)",
         "hydra.sweeper.n_trials=2",
@@ -129,9 +129,9 @@ def test_a_collapsed_trial_is_ended_in_a_search_of_two_objectives(studies: Studi
     ended, whole = studies.trials()
     assert ended.state == TrialState.PRUNED  # and no failure, though a sampler has no value of it
     assert ended.user_attrs["reason"].startswith(
-        "length_collapse is certain at step 10, and was for 3 steps: from 100"
+        "length_collapse is certain at step 18, and was for 3 steps: from 100"
     )
-    assert whole.values == [0.75, 20.0]
+    assert whole.values == [0.75, 24.0]
     assert not list(studies.folder.glob("results/default/trials/*/failure.txt"))
 
 

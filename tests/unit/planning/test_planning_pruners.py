@@ -51,8 +51,8 @@ def test_a_collapse_ends_a_trial_once_it_was_certain_for_as_many_steps() -> None
     lengths = [100.0] * 4 + [20.0] * 30
     ends = [_curve(_steps(lengths, "completions/mean_length"), patience=patience).collapsed for patience in (1, 3)]
 
-    # at step 7 the mean of 5 steps is 52, more than 40 per cent off; but 8 steps are the fewest that tell
-    assert ends == [8, 10]
+    # the median of 5 steps falls at step 7, and is certain when it has been low for 10
+    assert ends == [16, 18]
     assert _curve(_steps([100.0] * 34, "completions/mean_length")).collapsed is None
 
 

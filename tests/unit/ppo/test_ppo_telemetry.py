@@ -74,6 +74,7 @@ def test_figures_of_a_batch(make_experience: Make) -> None:
         "objective/kl": (policy - reference).sum(1).mean(),
         "objective/kl_k3": ((np.exp(reference - policy) - 1 - (reference - policy)) * mask).sum(1).mean(),
         "objective/kl_to/sft": 0.25 * lengths.mean(),
+        "objective/perplexity/sft": np.exp(0.25 - policy[mask].mean()),
         "objective/entropy": entropies.sum(1).mean(),
         "policy/entropy_avg": entropies[mask].mean(),
         "objective/scores": 0.625,
@@ -254,5 +255,5 @@ def test_docs_say_what_a_run_reports_and_nothing_else(
         )
         reported |= {name for step in telemetry for name in step.metrics}
     generic = {re.sub(r"^rewards/\w+/", "rewards/<name>/", name) for name in reported}
-    generic = {re.sub(r"^objective/kl_to/\w+", "objective/kl_to/<name>", name) for name in generic}
+    generic = {re.sub(r"^objective/(kl_to|perplexity)/\w+", r"objective/\1/<name>", name) for name in generic}
     assert generic == documented()

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -30,9 +29,9 @@ from bai_sweep.report import (
     write_html,
     write_tables,
 )
+from bai_sweep.report._gallery import gallery
 from bai_sweep.report._palette import palette
-from bai_sweep.report._plots import curve_plots, score_plots
-from bai_sweep.report._series import CURVES, onsets, smooth
+from bai_sweep.report._series import CURVES, marks, smooth
 from tests.synthetic import BENCHMARKS, realistic, score, trial, verdict
 
 
@@ -222,32 +221,10 @@ def test_smoothing_is_a_centred_mean_that_skips_nan() -> None:
     assert np.isnan(smooth(np.full(5, np.nan))).all()
 
 
-def test_onsets_stand_on_the_curve_of_their_detector() -> None:
+def test_onset_and_recovery_stand_on_the_curve_of_their_detector() -> None:
     result = realistic(2, 0.9, skill=0.5, collapse=True)
-    found = {curve.title: [v.onset for v, _ in onsets(result, curve)] for curve in CURVES}
-    assert found == {"Reward": [3], "Response length": [4], "KL to the reference": []}
-
-
-def test_plots_are_valid_plotly_figures(study: StudyReport) -> None:
-    import plotly.graph_objects as go
-
-    plots = [*curve_plots(study), *score_plots(study)]
-    assert [plot.title for plot in plots] == [curve.title for curve in CURVES] + ["Overall", *BENCHMARKS]
-    for plot in plots:
-        text = json.dumps({"data": plot.traces, "layout": plot.layout}, allow_nan=False)
-        text = re.sub(r'"(slot:\d+|var:\w+)"', '"#123456"', text)
-        go.Figure(json.loads(text))  # raises on a key or value that plotly.js does not have
-    overall = plots[3].traces
-    assert [trace["x"] for trace in overall[1:]] == [[0.1], [0.5], [0.9]]
-    assert [trace["marker"]["symbol"] for trace in overall[1:]] == ["circle", "circle", "circle-open"]
-    assert overall[1]["error_y"]["array"] == [study.results[1].report.overall_stderr]
-
-
-def test_the_axis_is_categorical_unless_alpha_is_swept(study: StudyReport) -> None:
-    results = tuple(replace(r, params={"actor": f"paradigm{r.number + 1}"}) for r in study.results)
-    plot = score_plots(replace(study, results=results))[0]
-    assert plot.layout["xaxis"]["type"] == "category"
-    assert [trace["x"] for trace in plot.traces] == [["paradigm1"], ["paradigm2"], ["paradigm3"]]
+    found = {curve.title: [step for _, step, _ in marks(result, curve)] for curve in CURVES}
+    assert found == {"Reward": [3, 14], "Response length": [4], "KL to the reference": []}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -271,16 +248,22 @@ def test_figures_are_drawn(study: StudyReport, tmp_path: Path) -> None:
     from PIL import Image
 
     paths = write_figures(study, tmp_path / "figures")
-    assert [path.name for path in paths] == ["curves.png", "score_vs_alpha.png"]
-    for path in paths:
-        pixels = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3)
+    keys = [figure.key for figure in gallery(study)]
+    assert [path.name for path in paths] == [f"{key}.{ending}" for key in keys for ending in ("png", "svg")]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(path.name for path in paths)
+    for name in ("curves", "score_vs_alpha", "score_vs_stability", "kl_vs_reward"):
+        pixels = np.asarray(Image.open(tmp_path / "figures" / f"{name}.png").convert("RGB")).reshape(-1, 3)
         for colour in palette(3, "light"):
             rgb = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
-            assert (pixels == rgb).all(axis=1).sum() > 200
+            assert (pixels == rgb).all(axis=1).sum() > 100
+    drawn = (tmp_path / "figures" / "score_vs_alpha.svg").read_text()
+    assert "alpha, weight of the base model" in drawn
+    again = write_figures(study, tmp_path / "again", formats=("svg",), only=("score_vs_alpha",))
+    assert [path.read_text() for path in again] == [drawn]
 
 
 def test_a_study_with_nothing_to_draw_writes_no_figures(tmp_path: Path) -> None:
-    empty = StudyReport("s", tmp_path, "", (trial(0, telemetry=()),))
+    empty = StudyReport("s", tmp_path, "", (replace(trial(0, telemetry=()), seconds={}),))
     assert write_figures(empty, tmp_path) == []
     assert "<script" not in write_html(empty, tmp_path / "report.html").read_text()
 
@@ -289,7 +272,8 @@ def test_a_trial_without_rl_stands_beside_trained_ones(study: StudyReport, tmp_p
     untrained = trial(9, {"actor": "paradigm2"}, scores=[score("knowledge", [0.0, 100.0])], telemetry=())
     mixed = replace(study, results=(*study.results, untrained))
 
-    assert [path.name for path in write_figures(mixed, tmp_path)] == ["curves.png", "score_vs_alpha.png"]
+    drawn = {path.name for path in write_figures(mixed, tmp_path, formats=("png",))}
+    assert {"curves.png", "score_vs_alpha.png", "score_vs_stability.png"} <= drawn
     assert "paradigm2" in write_html(mixed, tmp_path / "report.html").read_text()
 
 
@@ -425,4 +409,4 @@ def test_suspected_faults_and_budgets_are_told_in_the_row(tmp_path: Path) -> Non
     study = StudyReport("s", tmp_path, "", results, choice=choice(None, barred=barred))
     page = write_html(study, tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("kl blow up (suspected) from step 9") == 1
-    assert page.count("final KL 9 is over max_kl 5") == 1
+    assert page.count("final KL 9 is over max_kl 5") == 2  # in the decision and in the row

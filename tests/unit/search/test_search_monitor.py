@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -12,13 +14,14 @@ from hydra import compose, initialize_config_dir
 from optuna.trial import TrialState
 
 from bai_sweep.config import TrialConfig, parse
-from bai_sweep.records import EvalReport, Score, StepTelemetry
+from bai_sweep.records import Diagnosis, EvalReport, Score, StepTelemetry, TrialResult
 from bai_sweep.search._monitor import TrialMonitor
 from bai_sweep.search._sampler import make_pruner
 from bai_sweep.signals import StopRequested, TrialPruned
 from bai_sweep.sources import packaged_dir
 from bai_sweep.stability import diagnose
 from tests.search_settings import search_settings
+from tests.synthetic import trial, verdict
 
 MEDIAN = {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 1, "n_warmup_steps": 0}
 WILCOXON = {"_target_": "optuna.pruners.WilcoxonPruner", "p_threshold": 0.1, "n_startup_steps": 4}
@@ -40,6 +43,7 @@ class Watched:
         self.study = optuna.create_study(directions=list(self.settings.direction))
         self.asked: list[bool] = list(stop)
         self.diagnosed = 0
+        self.others: list[TrialResult] = []
         self._single, self._config = single, config
         self.begin()
 
@@ -57,6 +61,7 @@ class Watched:
             settings=self.settings,
             pruner=make_pruner(self.settings.pruner) if self._single else None,
             config=config,
+            others=lambda: self.others,
             stop_asked=lambda: bool(self.asked) and self.asked.pop(0),
         )
 
@@ -123,15 +128,15 @@ def test_a_metric_that_is_not_there_is_not_reported(config: TrialConfig) -> None
 
 
 COLLAPSE = {
-    "fast": [100.0] * 4 + [20.0] * 16,
-    "slow": [100.0] * 6 + [100.0 - 8 * k for k in range(10)] + [20.0] * 4,
-    "with a return": [100.0] * 5 + [20.0] * 5 + [100.0] * 10 + [20.0] * 5,
+    "fast": [100.0] * 4 + [20.0] * 18,
+    "slow": [100.0] * 6 + [100.0 - 8 * k for k in range(10)] + [20.0] * 10,
+    "with a return": [100.0] * 5 + [20.0] * 14 + [100.0] * 10 + [20.0] * 5,
 }
 HEALTHY = {
     "flat": [100.0] * 30,
     "growing": [100.0 + 5 * k for k in range(30)],
     "noisy": [100.0 + 15 * (-1) ** k for k in range(30)],
-    "a little shorter": [100.0] * 5 + [80.0] * 25,
+    "a little shorter": [100.0] * 5 + [85.0] * 25,
 }
 
 
@@ -150,7 +155,7 @@ def test_collapse_ends_a_trial_once_the_verdict_has_lasted(name: str, patience: 
         assert why is None
         return
     assert why is not None
-    assert why.startswith(f"length_collapse is certain at step {ends[0]}, and was for {patience} steps: from 100.0 to")
+    assert why.startswith(f"length_collapse is certain at step {ends[0]}, and was for {patience} steps: from 100 to")
     assert watched.diagnosed == 1  # the detectors' settings are composed once
 
 
@@ -160,11 +165,11 @@ def test_some_series_collapse_and_one_streak_is_broken(config: TrialConfig) -> N
             _telemetry(COLLAPSE[name])
         )
 
-    # The run has 60 steps, so these falls are early as soon as the mean of 5 steps is 40 % down.
-    assert "at step 8" in str(steps("fast", 1))  # the first at which there is a verdict
-    assert "at step 12" in str(steps("fast", 5))
-    assert "at step 8" in str(steps("with a return", 1))
-    assert steps("with a return", 8) is None  # certain for 7 steps, then back; the second fall has lasted 3
+    # The median of 5 steps has fallen at the third low one, and is certain when it has lasted for 10.
+    assert "at step 16" in str(steps("fast", 1))
+    assert "at step 20" in str(steps("fast", 5))
+    assert "at step 17" in str(steps("with a return", 1))
+    assert steps("with a return", 8) is None  # certain for 5 steps, then back
 
 
 @pytest.mark.parametrize("name", HEALTHY)
@@ -178,7 +183,7 @@ def test_only_the_detectors_that_are_named_end_a_trial(config: TrialConfig) -> N
     telemetry = _telemetry(COLLAPSE["fast"], kl=60.0)
     assert Watched(config).run(telemetry) is None
     why = Watched(config, collapse={"detectors": ["kl_blow_up"], "patience": 2}).run(telemetry)
-    assert why == "kl_blow_up is certain at step 2, and was for 2 steps: largest mean KL over 5 steps 60.00 nats"
+    assert why == "kl_blow_up is certain at step 4, and was for 2 steps: largest median over 5 steps 60 nats"
 
 
 def test_with_several_objectives_collapse_alone_ends_a_trial(config: TrialConfig) -> None:
@@ -250,10 +255,64 @@ def test_it_stops_at_every_safe_point_when_asked(config: TrialConfig) -> None:
     assert issubclass(StopRequested, KeyboardInterrupt)  # nothing that catches Exception catches it
 
 
+def _finished(number: int, *, collapsed: bool, pruned: str | None = None) -> TrialResult:
+    """A trial that writes shorter from its second step on, if it will collapse."""
+    noise = [math.sin(7.0 * number + step) for step in range(30)]
+    lengths = [100.0 - (10.0 * min(step, 5) if collapsed else 0.0) + noise[step] for step in range(30)]
+    verdicts = [verdict("length_collapse", "certain" if collapsed else "none")]
+    return replace(trial(number, telemetry=_telemetry(lengths), verdicts=verdicts), pruned=pruned)
+
+
+WARNING = {"warning": {"after": 5, "probability": 0.8, "skill": 0.3}}
+
+
+def test_a_warning_ends_a_trial_that_begins_as_collapsed_ones_did(config: TrialConfig) -> None:
+    watched = Watched(config, collapse=WARNING)
+    watched.others = [_finished(n, collapsed=n % 2 == 0) for n in range(12)]
+    why = watched.run(_finished(20, collapsed=True).telemetry)
+    assert why is not None
+    assert re.fullmatch(
+        r"early warning at step 5: collapses with probability 0\.[89]\d "
+        r"\(skill 0\.\d\d, AUC 1\.00 on 12 trials, 6 collapsed\)",
+        why,
+    )
+    watched.begin()
+    assert watched.run(_finished(21, collapsed=False).telemetry) is None
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        [_finished(n, collapsed=n < 2) for n in range(12)],  # two collapsed trials teach nothing
+        [_finished(n, collapsed=False, pruned="behind other trials") for n in range(6)]
+        + [_finished(n, collapsed=True) for n in range(6, 12)],  # nobody knows what became of those
+    ],
+    ids=["none", "few collapsed", "unknown fates"],
+)
+def test_without_trials_to_learn_from_nobody_is_warned(others: list[TrialResult], config: TrialConfig) -> None:
+    watched = Watched(config, collapse=WARNING)
+    watched.others = others
+    assert watched.run(_finished(20, collapsed=True).telemetry) is None
+
+
+def test_a_warning_without_skill_ends_nothing(config: TrialConfig) -> None:
+    """Whether these collapse is drawn, and their first steps are alike."""
+    watched = Watched(config, collapse=WARNING)
+    watched.others = [
+        replace(
+            _finished(n, collapsed=False),
+            diagnosis=Diagnosis((verdict("length_collapse", "certain" if n in (0, 3, 4, 9, 10) else "none"),)),
+        )
+        for n in range(12)
+    ]
+    assert watched.run(_finished(3, collapsed=False).telemetry) is None
+
+
 def test_pruning_goes_before_stopping(config: TrialConfig) -> None:
     watched = Watched(config, stop=[True], collapse={"detectors": ["kl_blow_up"], "patience": 1})
     with pytest.raises(TrialPruned, match="kl_blow_up"):
-        watched.monitor.step(_telemetry(scores=[0.0], kl=60.0))
+        watched.monitor.step(_telemetry(scores=[0.0] * 3, kl=60.0))
 
 
 def test_a_worker_taken_for_dead_goes_on_in_peace(config: TrialConfig, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from bai_sweep.records import Diagnosis, EvalReport, Score, TrialResult
-from bai_sweep.selection._bootstrap import Floats
 
 
 @dataclass(frozen=True)
@@ -24,34 +24,63 @@ class Candidate:
     result: TrialResult
     members: tuple[TrialResult, ...]
 
+    @property
+    def number(self) -> int:
+        """Of its first trial."""
+        return self.result.number
 
-def candidates(results: Sequence[TrialResult]) -> list[Candidate]:
-    """One for each point, in the order of their first trials."""
+    @property
+    def label(self) -> str:
+        """Its swept parameters, without the seed if there are others."""
+        point = point_of(self.result)
+        return replace(self.result, params=point).label if point else self.result.label
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has been through RL, so that another seed would give another model."""
+        return any(member.telemetry for member in self.members)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of its members."""
+        return tuple(seed_of(member) for member in self.members)
+
+
+def candidates(results: Sequence[TrialResult], others: Sequence[TrialResult] = ()) -> list[Candidate]:
+    """One for each point, in the order of their first trials.
+
+    Args:
+        results: a study's own trials.
+        others: trials of other studies; one at a point of `results` with a seed of its own is a further replicate.
+    """
     groups: dict[str, list[TrialResult]] = {}
     for result in sorted(results, key=lambda result: result.number):
-        point = {key: value for key, value in result.params.items() if key != "seed"}
-        # Without anything else that is swept, seeds are what is compared.
-        key = repr(sorted(point.items())) if point and "seed" in result.params else str(result.number)
-        groups.setdefault(key, []).append(result)
+        groups.setdefault(_key(result, groups), []).append(result)
+    for other in others:
+        group = groups.get(_key(other, {}))
+        if group and seed_of(other) not in map(seed_of, group):
+            group.append(other)
     return [Candidate(_mean(group), tuple(group)) for group in groups.values()]
 
 
-def candidate_draws(chosen: Sequence[Candidate], draws: Mapping[int, Floats], seed: int) -> Floats:
-    """Overall scores of resampled evaluations and seeds, of shape (resamples, candidates).
+def point_of(result: TrialResult) -> dict[str, Any]:
+    """Its swept parameters but the seed."""
+    return {key: value for key, value in result.params.items() if key != "seed"}
 
-    Args:
-        chosen: the candidates.
-        draws: of every trial behind them, by number, of shape (resamples,): the same items in each row.
-        seed: of the resampled seeds.
-    """
-    rng = np.random.default_rng([seed, 1])
-    columns = []
-    for candidate in chosen:
-        own = np.stack([draws[member.number] for member in candidate.members], axis=1)
-        count = own.shape[1]
-        drawn = rng.integers(count, size=(own.shape[0], count)) if count > 1 else np.zeros((own.shape[0], 1), int)
-        columns.append(np.take_along_axis(own, drawn, axis=1).mean(axis=1))
-    return np.stack(columns, axis=1)
+
+def seed_of(result: TrialResult) -> int:
+    """Its training seed."""
+    return int(result.params.get("seed", result.seed))
+
+
+def _key(result: TrialResult, groups: Mapping[str, Sequence[TrialResult]]) -> str:
+    """Its point. A point tried again with a seed it has had is one of its own: it says nothing of seeds."""
+    point = point_of(result)
+    # Without anything else that is swept, seeds are what is compared.
+    key = repr(sorted(point.items())) if point else f"trial {result.number}"
+    while any(seed_of(member) == seed_of(result) for member in groups.get(key, ())):
+        key += " again"
+    return key
 
 
 def _mean(group: Sequence[TrialResult]) -> TrialResult:
@@ -61,10 +90,9 @@ def _mean(group: Sequence[TrialResult]) -> TrialResult:
     shared = [name for name in _names(first) if all(name in _names(other) for other in group)]
     missing = {name: why for result in group for name, why in result.report.missing.items()}
     missing |= {name: "not scored with every seed" for r in group for name in _names(r) if name not in shared}
-    point = {key: value for key, value in first.params.items() if key != "seed"}
     return replace(
         first,
-        params=point,
+        params=point_of(first),
         report=EvalReport(tuple(_mean_score(name, group) for name in shared), missing),
         diagnosis=Diagnosis(
             verdicts=tuple(verdict for result in group for verdict in result.diagnosis.verdicts),
