@@ -85,9 +85,14 @@ def _base(config: TrackingConfig, port: int) -> str:
 def _viewed(uri: str, parent: str) -> str | None:
     """The experiment of a study whose view is there."""
     experiment = _experiment_of(uri, parent)
-    if experiment is None or VIEW_TAG + parent not in open_client(uri).get_experiment(experiment).tags:
+    if experiment is None:
         return None
-    return experiment
+    try:
+        tags = open_client(uri).get_experiment(experiment).tags
+    except Exception as error:
+        log.info("no view for the link: %s", mask_text(str(error)))
+        return None
+    return experiment if VIEW_TAG + parent in tags else None
 
 
 def _experiment_of(uri: str, run_id: str) -> str | None:
