@@ -84,12 +84,14 @@ def _base(config: TrackingConfig, port: int) -> str:
 
 def _viewed(uri: str, parent: str) -> str | None:
     """The experiment of a study whose view is there."""
+    from mlflow.exceptions import MlflowException
+
     experiment = _experiment_of(uri, parent)
     if experiment is None:
         return None
     try:
         tags = open_client(uri).get_experiment(experiment).tags
-    except Exception as error:
+    except MlflowException as error:
         log.info("no view for the link: %s", mask_text(str(error)))
         return None
     return experiment if VIEW_TAG + parent in tags else None

@@ -7,8 +7,16 @@ import json
 import zlib
 from pathlib import Path
 
-from bai_sweep.tracking import newest_study_url, open_tracker, short_names, study_note, study_url, study_view
-from bai_sweep.tracking import swept_params, trial_note
+from bai_sweep.tracking import (
+    newest_study_url,
+    open_tracker,
+    short_names,
+    study_note,
+    study_url,
+    study_view,
+    swept_params,
+    trial_note,
+)
 from bai_sweep.tracking._view import VIEW_TAG, encode_view
 from tests.synthetic import realistic
 from tests.tracking_store import client, shared_config
