@@ -72,3 +72,14 @@ class StabilityConfig(Section):
     truncation_runaway: ShiftConfig
     repetition: ShiftConfig
     critic_failure: LevelConfig
+
+    @model_validator(mode="after")
+    def _on_the_faults_side(self) -> StabilityConfig:
+        if self.kl_blow_up.suspected <= 0.0:
+            raise ValueError(f"kl_blow_up: budgets are above 0 nats; got suspected={self.kl_blow_up.suspected:g}")
+        if self.critic_failure.certain >= 0.0:
+            raise ValueError(
+                "critic_failure: 0 is what a constant explains, so certain is below it; "
+                f"got certain={self.critic_failure.certain:g}"
+            )
+        return self

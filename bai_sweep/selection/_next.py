@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 from bai_sweep.records import Choice, NextTrials
@@ -47,9 +48,14 @@ def grid(points: Sequence[Mapping[str, Any]], seeds: Sequence[int], purpose: str
     """The points, which are a full grid of their keys' values, each with every seed."""
     columns = {key: list(dict.fromkeys(written(point[key]) for point in points)) for key in points[0]}
     columns["seed"] = list(map(str, seeds))
-    overrides = tuple(f"{key}={','.join(values)}" for key, values in columns.items())
+    overrides = tuple(f"{key}={_swept(values)}" for key, values in columns.items())
     command = shlex.join(["python", "-m", "bai_sweep", "-m", *overrides])
     return NextTrials(overrides, len(points) * len(seeds), purpose, command)
+
+
+def _swept(values: Sequence[str]) -> str:
+    """A single value as a choice of one: else it would be a setting, and tell no point from another study's."""
+    return ",".join(values) if len(values) > 1 else f"choice({values[0]})"
 
 
 def written(value: object) -> str:
@@ -67,7 +73,7 @@ def written(value: object) -> str:
 
 
 def with_commands(choice: Choice, study_command: str, name: str, folders: Sequence[str]) -> Choice:
-    """The choice with whole commands: the study's own settings, another study's name, both counted together.
+    """The choice with whole commands: the study's own settings, another study's name, and then both counted together.
 
     Args:
         choice: from `choose`.
@@ -76,14 +82,24 @@ def with_commands(choice: Choice, study_command: str, name: str, folders: Sequen
         folders: the study's and those it counts itself (`selection.also`), whose trials are replicates.
     """
 
-    def complete(trials: NextTrials) -> NextTrials:
-        return replace(trials, command=_command(trials.overrides, study_command, name, folders))
+    own = folders[-1]
+    study = re.sub(r"-next(-\d+)?$", "", name) + "-next"
+    # as the sweeper names a second study of one name
+    names = [study if k == 0 else f"{study}-{k + 1}" for k in range(len(choice.next_trials))]
 
-    proposal = choice.proposal and replace(choice.proposal, confirm=complete(choice.proposal.confirm))
-    return replace(choice, next_trials=tuple(map(complete, choice.next_trials)), proposal=proposal)
+    def complete(trials: NextTrials, after: Sequence[str]) -> NextTrials:
+        run = _command(trials.overrides, study_command, study, folders)
+        return replace(trials, command="\n".join([run, *([shlex.join(after)] if after else [])]))
+
+    also = [*folders[:-1], *(str(PurePath(own).with_name(one)) for one in names)]
+    decide = ["python", "-m", "bai_sweep.report", own, f"selection.also={written(also)}"]
+    compare = ["python", "-m", "bai_sweep", "compare", f"studies={name},{study}"]
+    asked = [complete(t, decide if t is choice.next_trials[-1] else ()) for t in choice.next_trials]
+    proposal = choice.proposal and replace(choice.proposal, confirm=complete(choice.proposal.confirm, compare))
+    return replace(choice, next_trials=tuple(asked), proposal=proposal)
 
 
-def _command(overrides: Sequence[str], study_command: str, name: str, folders: Sequence[str]) -> str:
+def _command(overrides: Sequence[str], study_command: str, study: str, folders: Sequence[str]) -> str:
     begun = shlex.split(study_command)
     head, tail = begun[:3], begun[3:]  # python -m bai_sweep
     ours = {key_of(override) for override in overrides}
@@ -91,7 +107,6 @@ def _command(overrides: Sequence[str], study_command: str, name: str, folders: S
         t for t in tail if t not in ("-m", "--multirun") and key_of(t) not in ours and not _DROPPED.match(key_of(t))
     ]
     sweep = any(key_of(token).lstrip("+") == "sweep" for token in kept)
-    study = re.sub(r"-next(-\d+)?$", "", name) + "-next"
     own = [*overrides, f"study={study}", f"selection.also={written(folders)}"]
     return shlex.join([*head, "-m", *kept, *(_GRID if sweep else ()), *own])
 

@@ -43,11 +43,13 @@ def test_another_rule_decides_anew(folder: Path) -> None:
     assert (again.choice.winner, again.choice.clear) == (2, False)
     (asked,) = again.choice.next_trials
     assert asked.command == (
-        f"python -m bai_sweep -m rl.steps=40 alpha=0.5,0.1 seed=2 study=mine-next 'selection.also=[{folder}]'"
+        "python -m bai_sweep -m rl.steps=40 alpha=0.5,0.1 'seed=choice(2)' study=mine-next "
+        f"'selection.also=[{folder}]'\n"
+        f"python -m bai_sweep.report {folder} 'selection.also=[{folder.with_name('mine-next')}]'"
     )
     for written in ("report.html", "report.md"):
         text = (folder / written).read_text()
-        assert "alpha=0.5,0.1 seed=2 study=mine-next" in text
+        assert "study=mine-next" in text
         assert "behind by 16.0 points" in text
     floored = write_report(folder, ["selection.floors.arithmetic={min: 60}"]).choice
     assert floored is not None

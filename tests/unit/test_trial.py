@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -104,6 +105,9 @@ def test_a_pruned_trial_has_a_result_that_says_why_and_is_not_evaluated(tmp_path
     assert result.report.scores == ()
     assert TrialResult.load(tmp_path / "trial") == result
     assert not (tmp_path / "trial/checkpoints").exists()
+    geometry = json.loads((tmp_path / "trial/geometry.json").read_text(encoding="utf-8"))
+    assert geometry["layers"]
+    assert len(result.recipe.digest) == 64
 
 
 def test_a_stopped_trial_goes_on_from_the_step_at_which_it_stopped(tmp_path: Path) -> None:

@@ -40,7 +40,13 @@ SMALL: Mapping[str, tuple[int, list[str]]] = {
     "fig2_generation_length": (4, ["rl.max_new_tokens=8,12"]),
     "fig3_length": (2, []),
     "seeds_robustness": (2, ["alpha=choice(0.5)", "seeds=2"]),
-    "alpha_tpe": (3, ["hydra.sweeper.n_trials=3", "hydra.sweeper.pruner.n_startup_trials=1"]),
+    "alpha_tpe": (
+        3,
+        [
+            *("hydra.sweeper.n_trials=3", "hydra.sweeper.pruner.n_startup_trials=1"),
+            "hydra.sweeper.enqueue=[{alpha: 0.1}, {alpha: 0.9}]",
+        ],
+    ),
     "alpha_gp_constrained": (3, ["hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.n_startup_trials=2"]),
     "weights_alpha_nsga2": (3, ["hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.population_size=2"]),
     "depth_alpha_cmaes": (6, ["hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.popsize=4"]),

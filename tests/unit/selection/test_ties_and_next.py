@@ -82,7 +82,7 @@ def test_too_few_seeds_are_not_clear_and_asked_for() -> None:
     choice = choose(_points(rows), RULE.model_copy(update={"min_seeds": 3}), 0)
     assert (choice.winner, choice.clear) == (2, False)
     assert "it has 2 of the 3 seeds that selection.min_seeds asks for, 1 missing" in choice.reason
-    assert [t.overrides for t in choice.next_trials] == [("alpha=0.2,0.1", "seed=2")]
+    assert [t.overrides for t in choice.next_trials] == [("alpha=0.2,0.1", "seed=choice(2)")]
     untrained = _points(rows, telemetry=())
     assert choose(untrained, RULE.model_copy(update={"min_seeds": 3}), 0).clear
 
@@ -155,7 +155,7 @@ def test_points_that_are_no_grid_are_asked_for_one_by_one() -> None:
         )
     ]
     asked = [t.overrides[:2] for t in choose(results, RULE, 0).next_trials]
-    assert asked == [("alpha=0.5", "rl=vc_ppo"), ("alpha=0.1", "rl=ppo")]
+    assert asked == [("alpha=choice(0.5)", "rl=choice(vc_ppo)"), ("alpha=choice(0.1)", "rl=choice(ppo)")]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,9 @@ def test_commands_keep_the_studys_settings_and_count_both_studies() -> None:
         "python -m bai_sweep -m alpha=0.1,0.2 rl.steps=40 'weights={instruct: 0.3, distilled: 0.7}' study=mine seeds=1"
     )
     whole = with_commands(choice, begun, "mine", ["results/other", "results/mine"])
-    assert shlex.split(whole.next_trials[0].command) == [
+    run, decide = whole.next_trials[0].command.splitlines()
+    assert decide == "python -m bai_sweep.report results/mine 'selection.also=[results/other,results/mine-next]'"
+    assert shlex.split(run) == [
         *("python", "-m", "bai_sweep", "-m", "rl.steps=40", "weights={instruct: 0.3, distilled: 0.7}"),
         *("alpha=0.2,0.1", "seed=1,2", "study=mine-next", "selection.also=[results/other,results/mine]"),
     ]

@@ -226,6 +226,24 @@ class TestCriticFailure:
         assert critic_failure([0.0] * 40, CONFIG.critic_failure).level == "none"
 
 
+class TestSides:
+    @pytest.mark.parametrize(
+        ("section", "change", "message"),
+        [
+            ("kl_blow_up", {"suspected": -1.0, "certain": -2.0}, "budgets are above 0 nats; got suspected=-1"),
+            ("kl_blow_up", {"suspected": 0.0}, "budgets are above 0 nats; got suspected=0"),
+            ("critic_failure", {"suspected": 0.1, "certain": 0.2}, "certain is below it; got certain=0.2"),
+        ],
+    )
+    def test_levels_on_the_healthy_side_are_refused(
+        self, section: str, change: dict[str, float], message: str
+    ) -> None:
+        values = CONFIG.model_dump()
+
+        with pytest.raises(ValidationError, match=message):
+            StabilityConfig.model_validate({**values, section: {**values[section], **change}})
+
+
 class TestErrorRates:
     """Small cousins of benchmarks/detectors.py, at the noise of the testbed's lengths."""
 
