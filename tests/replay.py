@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -35,6 +36,6 @@ def replay(config: TrialConfig, folder: Path, results: Sequence[TrialResult], sp
             run.log_params(swept_params(result.params, own))
             for step in result.telemetry:
                 run.log_metrics(step.metrics, step.step)
-            keep(result, home, run, handle.parent_run_id)
+            keep(replace(result, run_id=run.run_id), home, run, handle.parent_run_id)
     conclude(handle, failures={})
     return handle

@@ -61,7 +61,8 @@ def study_url(config: TrackingConfig, parent: str, run_ids: Sequence[str], port:
     experiment = _viewed(config.uri, parent)
     if experiment is None:
         return run_url(config, run_ids, port)
-    return f"{_base(config, port)}/#/experiments/{experiment}/runs?viewStateShareKey={parent}&compareRunsMode=CHART"
+    opened = f"viewStateShareKey={parent}&compareRunsMode=CHART&workflowType=machine_learning"
+    return f"{_base(config, port)}/#/experiments/{experiment}/runs?{opened}"
 
 
 def newest_study_url(config: TrackingConfig, port: int = PORT) -> str:

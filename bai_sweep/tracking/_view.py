@@ -105,6 +105,7 @@ def _section(identity: str, name: str) -> dict[str, Any]:
         "uuid": identity,
         "name": name,
         "display": True,
+        "columns": 2,
         "isReordered": True,
         "deleted": False,
         "isGenerated": False,

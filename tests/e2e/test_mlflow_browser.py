@@ -90,6 +90,8 @@ def test_the_link_opens_charts_over_the_swept_parameter(served: Served, tmp_path
         "[...document.querySelectorAll('.xtitle')].some(title => title.textContent === 'alpha')", PATIENCE
     )
     served.page.wait("document.querySelectorAll('.js-plotly-plot .scatterlayer .point').length >= 3", PATIENCE)
+    axes = "[...document.querySelectorAll('.parcoords .label')].map(label => label.textContent)"
+    served.page.wait(f"{axes}.includes('alpha') && {axes}.includes('eval/overall')", PATIENCE)
     served.page.picture(tmp_path / "charts.png")
 
 
@@ -98,6 +100,16 @@ def test_the_table_has_the_trials_best_first_with_their_figures(served: Served, 
     text = served.page.says("3 matching runs", *served.trials, "eval/overall", "objective/final_kl", seconds=PATIENCE)
     served.page.picture(tmp_path / "table.png")
     assert text.index("alpha=0.1, seed=0") < text.index("alpha=0.9, seed=0")
+
+
+def test_the_experiment_folds_trials_under_their_study(served: Served, tmp_path: Path) -> None:
+    served.page.open(f"{served.base}/experiments/{served.experiment}/runs?compareRunsMode=TABLE")
+    served.page.says("default", "4 matching runs", seconds=PATIENCE)
+    served.page.picture(tmp_path / "folded.png")
+    assert not any(name in served.page.text() for name in served.trials)
+    served.page.wait("[...document.querySelectorAll('.ag-row button')].some(b => (b.click(), true))", PATIENCE)
+    served.page.says("default", *served.trials, seconds=PATIENCE)
+    served.page.picture(tmp_path / "unfolded.png")
 
 
 def test_a_trials_page_explains_itself(served: Served, tmp_path: Path) -> None:
