@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import quote
-from urllib.request import urlopen
 
 import pytest
 
-from bai_sweep.tracking import newest_study_url, ui_command
+from bai_sweep.tracking import newest_study_url
 from tests.browser import CHROMIUM, Page, chromium
-from tests.replay import replay, tracked_config
+from tests.replay import interface, replay, tracked_config
 from tests.synthetic import realistic
 from tests.tracking_store import children_of
 
@@ -50,37 +43,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     ]
     handle = replay(config, home / "results" / "default", results, {"alpha": "0.1, 0.5, 0.9"})
     assert handle.parent_run_id
-    port = free_port()
-    server = serve(ui_command(config.tracking, port), port, home / "server.log")
-    try:
-        experiment, runs = children_of(config.tracking.uri, handle.parent_run_id)
-        with chromium(home / "profile") as page:
-            link = newest_study_url(config.tracking, port)
-            yield Served(page, f"http://127.0.0.1:{port}/#", link, experiment, handle.parent_run_id, runs)
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def serve(command: list[str], port: int, log: Path) -> subprocess.Popen[bytes]:
-    env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with log.open("wb") as file:
-        server = subprocess.Popen(command, stdout=file, stderr=file, env=env, start_new_session=True)
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-            return server
-        except (URLError, OSError):
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, "MLflow's server did not start"
-            time.sleep(0.2)
+    experiment, runs = children_of(config.tracking.uri, handle.parent_run_id)
+    with interface(config, home / "server.log") as port, chromium(home / "profile") as page:
+        link = newest_study_url(config.tracking, port)
+        yield Served(page, f"http://127.0.0.1:{port}/#", link, experiment, handle.parent_run_id, runs)
 
 
 def test_the_link_opens_charts_over_the_swept_parameter(served: Served, tmp_path: Path) -> None:

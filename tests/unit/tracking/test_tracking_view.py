@@ -96,6 +96,7 @@ def test_a_studys_link_opens_its_view_once_it_has_one(tmp_path: Path) -> None:
         run.log_view(view)
     tracker.finish(parent, "FINISHED")
     assert client().get_experiment(experiment).tags[VIEW_TAG + parent] == encode_view(view)
-    wanted = f"/#/experiments/{experiment}/runs?viewStateShareKey={parent}&compareRunsMode=CHART&workflowType=machine_learning"
+    opened = f"viewStateShareKey={parent}&compareRunsMode=CHART&workflowType=machine_learning"
+    wanted = f"/#/experiments/{experiment}/runs?{opened}"
     assert study_url(config, parent, [parent]).endswith(wanted)
     assert newest_study_url(config).endswith(wanted)
