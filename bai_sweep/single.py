@@ -31,10 +31,8 @@ def run_single(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     limit_threads(threads_per_worker(config.threads, workers=1))
 
-    from rich.console import Console
-
     from bai_sweep.progress import TrialDisplay
-    from bai_sweep.report import StudyReport, terminal_table, write_html
+    from bai_sweep.report import StudyReport, print_study, write_html
     from bai_sweep.study import warn_of_unsent
     from bai_sweep.tracking import mask_text
     from bai_sweep.trial import run_trial
@@ -44,7 +42,7 @@ def run_single(cfg: DictConfig) -> None:
         result = run_trial(config, number=0, params={}, folder=folder)
     command = mask_text(shlex.join(["python", "-m", "bai_sweep", *sys.argv[1:]]))
     report = StudyReport(name=folder.name, folder=folder, command=command, results=(result,))
-    Console().print(terminal_table(report))
+    print_study(report)
     write_html(report, folder / "report.html")
     warn_of_unsent(folder)
 

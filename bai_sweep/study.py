@@ -118,9 +118,7 @@ def open_study(
 
 def conclude(handle: StudyHandle, *, failures: Mapping[int, str]) -> None:
     """Chooses among the finished trials, writes the report and its figures, tracks them, and prints the table."""
-    from rich.console import Console
-
-    from bai_sweep.report import terminal_table
+    from bai_sweep.report import print_study
     from bai_sweep.tracking import open_tracker
 
     tracker = open_tracker(handle.config.tracking)
@@ -133,7 +131,7 @@ def conclude(handle: StudyHandle, *, failures: Mapping[int, str]) -> None:
         _describe(study, run, handle.parent_run_id)
         run.log_metrics({"trials/finished": len(study.results), "trials/failed": len(failures)})
     tracker.finish(handle.parent_run_id, "FAILED" if failures else "FINISHED")
-    Console().print(terminal_table(study))
+    print_study(study)
     warn_of_unsent(handle.folder)
 
 

@@ -22,14 +22,12 @@ def report(arguments: Sequence[str]) -> None:
     Raises:
         UserError: there is no such study.
     """
-    from rich.console import Console
-
-    from bai_sweep.report import terminal_table
+    from bai_sweep.report import print_study
     from bai_sweep.study import write_report
 
     given = parse_arguments(arguments, ("study", "results_dir"))
     study = write_report(folder_of(given.get("study"), Path(given.get("results_dir", "results"))))
-    Console().print(terminal_table(study))
+    print_study(study)
 
 
 def compare(arguments: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from bai_sweep.report._studies import Comparison, Side, best_table, compared, pa
 from bai_sweep.report._studies_page import write_comparison
 from bai_sweep.report._study import StudyReport, TrialSetting
 from bai_sweep.report._table import Table
-from bai_sweep.report._terminal import rich_table, terminal_table
+from bai_sweep.report._terminal import print_study, rich_table
 from bai_sweep.report._write import write_text
 
 __all__ = [
@@ -32,11 +32,11 @@ __all__ = [
     "paired",
     "paired_table",
     "paradigms_table",
+    "print_study",
     "ratio_table",
     "records",
     "rich_table",
     "settings_table",
-    "terminal_table",
     "write_comparison",
     "write_figures",
     "write_html",

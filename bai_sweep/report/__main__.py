@@ -6,10 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from bai_sweep.records import UserError
-from bai_sweep.report import terminal_table
+from bai_sweep.report import print_study
 from bai_sweep.study import write_report
 
 
@@ -24,7 +22,7 @@ def main() -> None:
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    Console().print(terminal_table(study))
+    print_study(study)
 
 
 if __name__ == "__main__":

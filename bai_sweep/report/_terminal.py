@@ -9,23 +9,37 @@ from bai_sweep.report._study import StudyReport
 from bai_sweep.report._table import Table
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.table import Table as RichTable
 
 _WIDE = 4  # more benchmarks than this get a table of their own
 
 
-def terminal_table(study: StudyReport) -> RenderableType:
-    """What `rich.console.Console.print` shows; legible from 80 columns, plain text where there is no terminal."""
-    from rich.console import Group
+def print_study(study: StudyReport, console: Console | None = None) -> None:
+    """Prints the end of a study: legible from 80 columns, plain text where there is no terminal.
+
+    Commands, paths and addresses are never broken, so that they can be copied.
+    """
+    from rich.console import Console
+
+    console = console or Console()
+    for part in _parts(study):
+        copied = isinstance(part, _Copied)
+        console.print(part, soft_wrap=copied, markup=False, highlight=False)
+
+
+class _Copied(str):
+    """A line that a reader copies."""
+
+
+def _parts(study: StudyReport) -> list[RenderableType]:
     from rich.text import Text
 
     parts: list[RenderableType] = [*_tables(study), *_faults(study), *_early(study), *_unfinished(study)]
     if study.choice:
         parts += [Text(), _recommendation(study), *_losers_and_next(study)]
     places = {"report": study.folder / "report.html", "trials": study.trials_folder, "compare": study.link}
-    parts += [Text(), *(Text(f"{name:<8} {place}", overflow="fold") for name, place in places.items() if place)]
-    return Group(*parts)
+    return [*parts, Text(), *(_Copied(f"{name:<8} {place}") for name, place in places.items() if place)]
 
 
 def _tables(study: StudyReport) -> list[RenderableType]:
@@ -106,7 +120,7 @@ def _losers_and_next(study: StudyReport) -> list[RenderableType]:
     losers = [Text(f"{s.label}: {s.reason}") for s in choice.standings if s.reason and s.eligible]
     guess = [Text(choice.proposal.reason)] if choice.proposal else []
     asked = [*choice.next_trials, *([choice.proposal.confirm] if choice.proposal else [])]
-    commands = [Text(f"run next, {t.purpose}:\n{t.command}", overflow="fold") for t in asked]
+    commands = [_Copied(f"run next, {t.purpose}:\n{t.command}") for t in asked]
     return [part for listed in (losers, guess, commands) if listed for part in (Text(), *listed)]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bai_sweep.records import Choice, Score, TrialResult, UserError
+from bai_sweep.records import Choice, NextTrials, Score, TrialResult, UserError
 from bai_sweep.report import (
     StudyReport,
     TrialSetting,
@@ -22,9 +22,9 @@ from bai_sweep.report import (
     load_study,
     markdown,
     paradigms_table,
+    print_study,
     ratio_table,
     records,
-    terminal_table,
     write_figures,
     write_html,
     write_tables,
@@ -58,7 +58,7 @@ def study() -> StudyReport:
 
 def shown(study: StudyReport, width: int, terminal: bool = False) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=terminal)
-    console.print(terminal_table(study))
+    print_study(study, console)
     written: str = console.file.getvalue()  # type: ignore[attr-defined]
     return written
 
@@ -82,7 +82,7 @@ def test_absent_figures_are_dashes() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_terminal_table_cuts_nothing_off(study: StudyReport, width: int) -> None:
+def test_the_terminal_cuts_nothing_off(study: StudyReport, width: int) -> None:
     text = shown(study, width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
@@ -96,7 +96,16 @@ def test_terminal_table_cuts_nothing_off(study: StudyReport, width: int) -> None
     assert "report   results/mine/report.html" in text
 
 
-def test_terminal_table_styles_only_a_terminal(study: StudyReport) -> None:
+def test_what_a_reader_copies_is_one_line(study: StudyReport) -> None:
+    command = "python -m bai_sweep -m alpha=0.18090452261306533 seed=1,2 study=mine-next 'selection.also=[a]'"
+    assert study.choice
+    asked = replace(study.choice, next_trials=(NextTrials(("seed=1,2",), 2, "to be surer", command),))
+    text = shown(replace(study, choice=asked, link="http://127.0.0.1:5000/#/" + "x" * 90), 80)
+    assert command in text.splitlines()
+    assert "compare  http://127.0.0.1:5000/#/" + "x" * 90 in text.splitlines()
+
+
+def test_the_terminal_styles_only_a_terminal(study: StudyReport) -> None:
     assert "\x1b[1m" in shown(study, 100, terminal=True)
 
 

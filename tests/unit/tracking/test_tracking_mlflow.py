@@ -351,6 +351,6 @@ def test_the_interface_opens_and_goes_with_ctrl_c(tmp_path: Path, port: int) -> 
             interface.send_signal(signal.SIGINT)
         output, errors = interface.communicate(timeout=60)
     assert interface.returncode == 0
-    assert f"http://127.0.0.1:{port}".encode() in output
+    assert f"the newest study: http://127.0.0.1:{port}/#/experiments".encode() in output
     assert b"Traceback" not in errors
     assert not answers(port)

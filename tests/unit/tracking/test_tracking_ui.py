@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+import time
+import webbrowser
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,7 +15,8 @@ import pytest
 from bai_sweep.config import TrackingConfig
 from bai_sweep.records import UserError
 from bai_sweep.tracking import absolute, open_tracker, run_url, settle, ui_command, unsent
-from bai_sweep.tracking.__main__ import main
+from bai_sweep.tracking.__main__ import _open_when_up, main
+from bai_sweep.tracking._ui import HOST
 from tests.tracking_store import client, shared_config
 
 
@@ -65,6 +70,21 @@ def test_the_comparison_link_names_runs_and_experiment(tmp_path: Path) -> None:
 def test_a_link_never_fails(tmp_path: Path) -> None:
     assert run_url(shared_config(tmp_path), []) == "http://127.0.0.1:5000/#/experiments"
     assert run_url(shared_config(tmp_path), ["0" * 32]) == "http://127.0.0.1:5000/#/experiments"
+
+
+def test_the_browser_opens_once_the_server_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    with socket.socket() as server:
+        server.bind((HOST, 0))
+        port = server.getsockname()[1]
+        waiting = threading.Thread(target=_open_when_up, args=("http://study", port))
+        waiting.start()
+        time.sleep(0.2)
+        assert opened == []
+        server.listen()
+        waiting.join(10)
+    assert opened == ["http://study"]
 
 
 def test_sync_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
