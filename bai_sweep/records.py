@@ -101,6 +101,11 @@ class Diagnosis:
         order: tuple[Level, ...] = ("none", "suspected", "certain")
         return max((v.level for v in self.verdicts), key=order.index, default="none")
 
+    @property
+    def worst_severity(self) -> float:
+        """The largest severity of any detector, 0 for none; NaN for a trial without RL."""
+        return max((v.severity for v in self.verdicts), default=math.nan)
+
     def summary(self) -> str:
         """`stable`, or the faults with their levels, for tags and tables."""
         faults = [f"{v.detector} ({v.level})" for v in self.verdicts if v.level != "none"]
@@ -170,8 +175,7 @@ class TrialResult:
     @property
     def label(self) -> str:
         """The trial's name for people: its swept parameters, `alpha=0.1`, or its number if nothing was swept."""
-        swept = (f"{name}={_short(value)}" for name, value in self.params.items())
-        return ", ".join(swept) or f"trial {self.number}"
+        return label_of(self.params) or f"trial {self.number}"
 
     def metrics(self) -> dict[str, float]:
         """The trial's final figures under their metric names; what is not a finite number is left out."""
@@ -183,9 +187,9 @@ class TrialResult:
         values |= {
             "objective/final_kl": self.diagnosis.final_kl,
             "stability/length_ratio": self.diagnosis.length_ratio,
+            "stability/worst_severity": self.diagnosis.worst_severity,
         }
         values |= {f"stability/{v.detector}/severity": v.severity for v in self.diagnosis.verdicts}
-        values["stability/worst_severity"] = max((v.severity for v in self.diagnosis.verdicts), default=math.nan)
         values |= {f"seconds/{stage}": seconds for stage, seconds in self.seconds.items()}
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
@@ -331,6 +335,11 @@ class Choice:
 
 def _score(raw: Mapping[str, Any]) -> Score:
     return Score(**{**raw, **{name: tuple(raw.get(name, ())) for name in ("items", "weights", "clusters")}})
+
+
+def label_of(params: Mapping[str, Any]) -> str:
+    """A point for people: `alpha=0.1, rl.kl_coef=0.05`; floats to four significant digits, empty for no parameters."""
+    return ", ".join(f"{name}={_short(value)}" for name, value in params.items())
 
 
 def _short(value: object) -> str:

@@ -85,7 +85,7 @@ def open_study(
         total: trials to finish, None if open.
         resume: whether the study was begun earlier.
     """
-    from bai_sweep.tracking import absolute, mask_text, open_tracker, short_names, study_view
+    from bai_sweep.tracking import absolute, mask_text, open_tracker, study_view, swept_columns
 
     # by absolute paths, so that the study can be resumed and reported from another folder
     config = config.model_copy(update={"tracking": absolute(config.tracking)})
@@ -111,8 +111,8 @@ def open_study(
     _write_record(handle)
     if parent_run_id is not None:
         with tracker.attach(parent_run_id, folder) as run:
-            view = study_view(parent_run_id, list(short_names(space).values()), list(config.evaluation.benchmarks))
-            run.log_view(view)
+            swept, trained = swept_columns(space, config), not isinstance(config.rl, NoRL)
+            run.log_view(study_view(parent_run_id, swept, list(config.evaluation.benchmarks), trained=trained))
     return handle
 
 
@@ -138,22 +138,19 @@ def conclude(handle: StudyHandle, *, failures: Mapping[int, str]) -> None:
 def _describe(study: StudyReport, run: TrialRun, run_id: str | None) -> None:
     """The comparison, the best trial's figures and the recommendation, where a reader of the study's run looks."""
     from bai_sweep.report import comparison
-    from bai_sweep.tracking import short_names, study_note
+    from bai_sweep.tracking import study_note
 
     if not study.results:
         return
     shown = comparison(study)
     run.log_table([dict(zip(shown.columns, row, strict=True)) for row in shown.rows], "comparison_table.json")
-    if winner := study.winner:
-        names = short_names(winner.params)
-        numbers = {names[k]: v for k, v in winner.params.items() if isinstance(v, int | float)}
-        figures = {
-            name.removeprefix("eval/"): value
-            for name, value in winner.metrics().items()
-            if not name.startswith("seconds/")
-        }
+    winner = study.winner
+    # said of no winner too: a study that is gone on with may have had one
+    run.set_tags({"best.trial": winner.number if winner else "none", "best.run": (winner and winner.run_id) or "none"})
+    if winner:
+        numbers = {key: value for key, value in winner.params.items() if isinstance(value, int | float)}
+        figures = {k.removeprefix("eval/"): v for k, v in winner.metrics().items() if not k.startswith("seconds/")}
         run.log_metrics({f"best/{name}": value for name, value in {**figures, **numbers}.items()})
-        run.set_tags({"best.trial": winner.number, "best.run": winner.run_id or "none"})
     if run_id:
         figure_names = sorted(path.name for path in (study.folder / "figures").glob("*.png"))
         reason = study.choice.reason if study.choice else ""

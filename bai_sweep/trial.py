@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bai_sweep.config import EvaluationConfig, GroupSettings, NoRL, PPOSettings, TrialConfig
 from bai_sweep.devices import device_of
-from bai_sweep.records import EvalReport, StepTelemetry, TrialResult, UserError
+from bai_sweep.records import EvalReport, StepTelemetry, TrialResult, UserError, label_of
 from bai_sweep.signals import Monitor, TrialPruned
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run_trial(
         UserError: an input that only shows when it is used (a reward function, a dataset, a checkpoint).
     """
     from bai_sweep.progress import ProgressFile
-    from bai_sweep.tracking import open_tracker, settle, swept_params
+    from bai_sweep.tracking import open_tracker, settle
 
     if (folder / "result.json").is_file():
         # Its worker died before it told the study: nothing finished is run again.
@@ -69,7 +69,6 @@ def run_trial(
     tracker = open_tracker(config.tracking)
     try:
         with tracker.trial(number, run_name(params, config), parent_run_id, config=config, folder=folder) as run:
-            run.log_params(swept_params(params, config))
             result = _Stages(config, number, params, folder, run, progress, monitor, screen).run()
             keep(result, folder, run, parent_run_id)
     except BaseException as error:
@@ -80,14 +79,11 @@ def run_trial(
 
 
 def keep(result: TrialResult, folder: Path, run: TrialRun, parent_run_id: str | None) -> None:
-    """Tracks a result and writes it into the trial's folder; then its figures, without which it stands as well."""
-    from bai_sweep.tracking import trial_note
-
+    """Tracks a result and writes it into the trial's folder; then what it stands without as well, for readers."""
     _report(result, run)
-    run.set_tags({"mlflow.note.content": trial_note(result, parent_run_id, run.run_id)})
     result.save(folder)
     _forget_checkpoints(folder)
-    _draw(result, folder, run)
+    _present(result, folder, run, parent_run_id)
 
 
 def check_inputs(config: TrialConfig) -> None:
@@ -250,18 +246,13 @@ def _save(initial: InitialActor, folder: Path, *, trained: str | None) -> None:
 
 def trial_name(params: Mapping[str, Any], config: TrialConfig) -> str:
     """A trial's name: its swept parameters, or the actor and alpha where nothing is swept."""
-    if params:
-        return ",".join(f"{key}={value}" for key, value in params.items())
-    return f"alpha={config.alpha:g}" if config.actor.name == "bai" else config.actor.name
+    return label_of(params) or (f"alpha={config.alpha:g}" if config.actor.name == "bai" else config.actor.name)
 
 
 def run_name(params: Mapping[str, Any], config: TrialConfig) -> str:
-    """The name of a trial's run: swept parameters under their short names, and the seed, `alpha=0.5, seed=1`."""
-    from bai_sweep.tracking import short_names
-
-    short = short_names(params)
-    named = trial_name({short[key]: value for key, value in params.items()}, config).replace(",", ", ")
-    return named if "seed" in short.values() else f"{named}, seed={config.seed}"
+    """The name of a trial's run: with its seed, `alpha=0.5, seed=1`."""
+    named = trial_name(params, config)
+    return named if "seed" in params else f"{named}, seed={config.seed}"
 
 
 def seed_everything(seed: int) -> None:
@@ -295,15 +286,17 @@ def _report(result: TrialResult, run: TrialRun) -> None:
             run.log_table(rows, name)
 
 
-def _draw(result: TrialResult, folder: Path, run: TrialRun) -> None:
+def _present(result: TrialResult, folder: Path, run: TrialRun, parent_run_id: str | None) -> None:
     from bai_sweep.report import StudyReport, write_figures
+    from bai_sweep.tracking import trial_note
 
     alone = StudyReport(name=result.label, folder=folder, command="", results=(result,))
     try:
+        run.set_tags({"mlflow.note.content": trial_note(result, parent_run_id)})
         for figure in write_figures(alone, folder / "artifacts", formats=("png",), only=("curves", "score_vs_alpha")):
             run.log_artifact(figure)
     except Exception:
-        log.exception("the trial's figures could not be drawn; its result stands")
+        log.exception("the trial's description or figures could not be made; its result stands")
 
 
 def _note(step: StepTelemetry) -> str:

@@ -27,10 +27,8 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
-    "--window-size=1600,1200",
-    "--remote-debugging-port=0",
-    "--remote-debugging-address=127.0.0.1",
 ]
+DRIVEN = ["--window-size=1600,1200", "--remote-debugging-port=0", "--remote-debugging-address=127.0.0.1"]
 
 
 class Page:
@@ -94,7 +92,9 @@ def chromium(profile: Path) -> Iterator[Page]:
     assert CHROMIUM is not None
     profile.mkdir(parents=True, exist_ok=True)
     log = (profile / "log").open("wb")
-    process = subprocess.Popen([CHROMIUM, *QUIET, f"--user-data-dir={profile}", "about:blank"], stdout=log, stderr=log)
+    process = subprocess.Popen(
+        [CHROMIUM, *QUIET, *DRIVEN, f"--user-data-dir={profile}", "about:blank"], stdout=log, stderr=log
+    )
     loop = asyncio.new_event_loop()
     try:
         port = _port(profile / "DevToolsActivePort")

@@ -20,7 +20,7 @@ from bai_sweep.config import TrialConfig, parse
 from bai_sweep.records import TrialResult
 from bai_sweep.sources import packaged_dir
 from bai_sweep.study import StudyHandle, conclude, open_study
-from bai_sweep.tracking import open_tracker, swept_params, ui_command
+from bai_sweep.tracking import open_tracker, ui_command
 from bai_sweep.trial import keep, run_name
 
 
@@ -71,7 +71,6 @@ def replay(config: TrialConfig, folder: Path, results: Sequence[TrialResult], sp
         with tracker.trial(
             result.number, run_name(result.params, own), handle.parent_run_id, config=own, folder=home
         ) as run:
-            run.log_params(swept_params(result.params, own))
             for step in result.telemetry:
                 run.log_metrics(step.metrics, step.step)
             keep(replace(result, run_id=run.run_id), home, run, handle.parent_run_id)

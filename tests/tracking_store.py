@@ -46,22 +46,15 @@ def client() -> MlflowClient:
     return MlflowClient(f"sqlite:///{shared_store()}")
 
 
-def children(parent: str) -> list[Any]:
-    """The active child runs of a study."""
-    experiment = client().get_run(parent).info.experiment_id
-    return list(client().search_runs([experiment], f"tags.mlflow.parentRunId = '{parent}'"))
+def children(parent: str, uri: str | None = None) -> list[Any]:
+    """The active child runs of a study, in the shared store or another."""
+    from mlflow import MlflowClient
+
+    store = MlflowClient(uri) if uri else client()
+    experiment = store.get_run(parent).info.experiment_id
+    return list(store.search_runs([experiment], f"tags.mlflow.parentRunId = '{parent}'"))
 
 
 def history(run_id: str, metric: str) -> list[tuple[int, float]]:
     """(step, value) of a metric as MLflow has it, every stored point."""
     return [(point.step, point.value) for point in client().get_metric_history(run_id, metric)]
-
-
-def children_of(uri: str, parent: str) -> tuple[str, dict[str, str]]:
-    """The experiment of a study's run in any store, and the ids of its trials' runs by name."""
-    from mlflow import MlflowClient
-
-    other = MlflowClient(uri)
-    experiment = str(other.get_run(parent).info.experiment_id)
-    runs = other.search_runs([experiment], f"tags.mlflow.parentRunId = '{parent}'")
-    return experiment, {str(run.info.run_name): str(run.info.run_id) for run in runs}

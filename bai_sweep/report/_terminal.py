@@ -25,7 +25,7 @@ def print_study(study: StudyReport, console: Console | None = None) -> None:
     console = console or Console()
     for part in _parts(study):
         copied = isinstance(part, _Copied)
-        console.print(part, soft_wrap=copied, markup=False, highlight=False)
+        console.print(part, soft_wrap=copied, markup=False, highlight=False, emoji=False)
 
 
 class _Copied(str):
@@ -120,7 +120,7 @@ def _losers_and_next(study: StudyReport) -> list[RenderableType]:
     losers = [Text(f"{s.label}: {s.reason}") for s in choice.standings if s.reason and s.eligible]
     guess = [Text(choice.proposal.reason)] if choice.proposal else []
     asked = [*choice.next_trials, *([choice.proposal.confirm] if choice.proposal else [])]
-    commands = [_Copied(f"run next, {t.purpose}:\n{t.command}") for t in asked]
+    commands = [part for t in asked for part in (Text(f"run next, {t.purpose}:"), _Copied(t.command))]
     return [part for listed in (losers, guess, commands) if listed for part in (Text(), *listed)]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bai_sweep.records import Diagnosis
 from bai_sweep.report._points import Estimate, is_barred, is_winner, mean_of, score
 from bai_sweep.report._spec import DOTTED, Axis, Figure, Panel, Trace
 from bai_sweep.report._study import OVERALL, Point, StudyReport
@@ -15,16 +14,11 @@ from bai_sweep.report._training import short
 _LABELLED = 12  # points beside which there is room for a word
 
 
-def worst_severity(diagnosis: Diagnosis) -> float:
-    """The largest severity of any detector, 0 for none; NaN for a trial without RL."""
-    return max((verdict.severity for verdict in diagnosis.verdicts), default=math.nan)
-
-
 def tradeoff_figure(study: StudyReport) -> Figure | None:
     """Overall score against the worst severity and against the final KL, then the study's own objectives."""
     shown = study.finished
     overall = [score(study, point, OVERALL) for point in shown]
-    severity = [Estimate(mean_of(point, lambda r: worst_severity(r.diagnosis))) for point in shown]
+    severity = [Estimate(mean_of(point, lambda r: r.diagnosis.worst_severity)) for point in shown]
     kl = [Estimate(mean_of(point, lambda r: r.diagnosis.final_kl)) for point in shown]
     named = ("overall score, points", "maximize", overall)
     panels = [

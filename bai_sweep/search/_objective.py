@@ -18,6 +18,7 @@ def metric_names(config: TrialConfig) -> tuple[str, ...]:
         *(f"eval_stderr/{name}" for name in benchmarks),
         "objective/final_kl",
         "stability/length_ratio",
+        "stability/worst_severity",
         *(f"stability/{name}/severity" for name in detectors),
         *(f"seconds/{stage}" for stage in ("merge", "ppo", "evaluation")),
     )

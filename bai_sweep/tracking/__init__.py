@@ -10,7 +10,7 @@ from bai_sweep.tracking._finished import finished_trials
 from bai_sweep.tracking._masking import mask_text, masked
 from bai_sweep.tracking._notes import study_note, trial_note
 from bai_sweep.tracking._open import open_tracker
-from bai_sweep.tracking._parameters import config_yaml, flatten, short_names, swept_params
+from bai_sweep.tracking._parameters import config_yaml, flatten
 from bai_sweep.tracking._protocol import Status, Tracker, TrialRun
 from bai_sweep.tracking._run import tags_of
 from bai_sweep.tracking._setup import log_setup
@@ -18,7 +18,7 @@ from bai_sweep.tracking._store import absolute, ensure_experiment, import_mlflow
 from bai_sweep.tracking._sync import settle, sync, unsent
 from bai_sweep.tracking._telemetry import read_telemetry
 from bai_sweep.tracking._ui import newest_study_url, run_url, study_url, ui_command
-from bai_sweep.tracking._view import study_view
+from bai_sweep.tracking._view import study_view, swept_columns
 
 __all__ = [
     "Status",
@@ -41,11 +41,10 @@ __all__ = [
     "read_telemetry",
     "run_url",
     "settle",
-    "short_names",
     "study_note",
     "study_url",
     "study_view",
-    "swept_params",
+    "swept_columns",
     "sync",
     "tags_of",
     "trial_note",

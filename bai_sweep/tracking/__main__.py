@@ -55,31 +55,38 @@ def _ui(uri: str | None, port: int, *, browser: bool) -> int:
     if uri:
         config = config.model_copy(update={"uri": uri})
     if is_server(config.uri):
-        print(f"the store is a server already; open {config.uri}")
+        print(f"the store is a server already; open {newest_study_url(config) or config.uri}")
         return 0
-    command, address = ui_command(config, port), newest_study_url(config, port)
-    print(f"MLflow on {config.uri}: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
-    print(f"the newest study: {address}", flush=True)
-    if browser:
-        threading.Thread(target=_open_when_up, args=(address, port), daemon=True).start()
-    return _serve(command)
+    _require_free(port)
+    command, study = ui_command(config, port), newest_study_url(config, port)
+    print(f"MLflow on {config.uri}: http://{HOST}:{port} (Ctrl-C ends it)")
+    print(f"the newest study: {study}" if study else "no study is there yet", flush=True)
+    return _serve(command, port, study if browser else None)
 
 
-def _open_when_up(address: str, port: int) -> None:
-    """Opens the reader's browser at the newest study once the server answers."""
-    for _ in range(120):
-        with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
-            webbrowser.open(address)
-            return
-        time.sleep(0.5)
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UserError(f"port {port} is not to be had ({error.strerror}); name another with --port") from None
 
 
-def _serve(command: list[str]) -> int:
-    """Runs the server in a session of its own and ends all of it with us, without its tracebacks on Ctrl-C."""
+def _serve(command: list[str], port: int, opened: str | None) -> int:
+    """Runs the server in a session of its own and ends all of it with us, without its tracebacks on Ctrl-C.
+
+    Args:
+        command: the server's.
+        port: where it will answer.
+        opened: an address to open in the reader's browser once it does.
+    """
     # Nobody gives this server evaluation jobs, for which it would otherwise start five more processes.
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     server = subprocess.Popen(command, env={**quiet, **os.environ}, start_new_session=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if opened:
+        threading.Thread(target=_open_when_up, args=(opened, port), daemon=True).start()
     try:
         return server.wait()
     except KeyboardInterrupt:
@@ -88,6 +95,15 @@ def _serve(command: list[str]) -> int:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+
+
+def _open_when_up(address: str, port: int) -> None:
+    """Opens the reader's browser once something answers at the port, which was free before the server was started."""
+    for _ in range(120):
+        with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            webbrowser.open(address)
+            return
+        time.sleep(0.5)
 
 
 def _sync(folder: Path, uri: str | None) -> int:

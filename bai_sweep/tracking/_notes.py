@@ -7,26 +7,27 @@ from urllib.parse import quote
 
 from bai_sweep.records import TrialResult, Verdict
 
-_MOST_ROWS = 10  # a tag holds 5000 characters
+_MOST_ROWS = 10
+_MOST_CHARACTERS = 5000  # of a tag, in older servers
 
 
-def trial_note(result: TrialResult, parent: str | None, own: str | None) -> str:
-    """What a person wants to know of a trial: the verdict, the scores, how it was made, its curves, its study.
+def trial_note(result: TrialResult, parent: str | None) -> str:
+    """What a person wants to know of a trial: verdict, study, curves, how it was made, each detector, each score.
 
     Args:
-        result: the finished trial.
+        result: the finished trial; one whose run's id is not known has no picture.
         parent: the id of the study's run, None for a trial on its own.
-        own: the id of the trial's run, None while the tracker is out of reach (then the note has no picture).
     """
-    parts = [f"**{result.label}, seed {result.seed}: {_words(result.diagnosis.summary())}.**"]
+    seed = "" if "seed" in result.params else f", seed={result.seed}"
+    parts = [f"**{result.label}{seed}: {_words(result.diagnosis.summary())}.**"]
     if result.pruned is not None:
         parts.append(f"Ended early: {result.pruned}")
     if parent:
         parts.append(f"[The study and its comparison](#/runs/{parent})")
-    parts += [_scores(result), _dynamics(result), _verdicts(result.diagnosis.verdicts)]
-    parts.append(f"Actor: `{result.recipe.formula()}`")
-    if own and result.telemetry:
-        parts.append(_picture("Reward, length and KL by PPO step", "curves.png", own))
+    parts += [f"Actor: `{result.recipe.formula()}`", _dynamics(result)]
+    if result.run_id and result.telemetry:
+        parts.append(_picture("Reward, length and KL by PPO step", "curves.png", result.run_id))
+    parts += [_verdicts(result.diagnosis.verdicts), _scores(result)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -39,14 +40,16 @@ def study_note(
     own: str,
     figures: Sequence[str],
 ) -> str:
-    """A study's recommendation, its comparison (the first rows of a long one), its figures and its command."""
-    parts = [f"**{reason}**" if reason else "", table(columns, rows[:_MOST_ROWS])]
-    if len(rows) > _MOST_ROWS:
-        parts.append(f"The first {_MOST_ROWS} of {len(rows)} trials; `comparison_table.json` below has all.")
-    parts.append("`*` recommended; ± one standard error over items; KL in nats per sequence; length is end / start.")
-    parts += [_picture(name, name, own) for name in figures]
-    parts.append(f"`{command}`" if command else "")
-    return "\n\n".join(part for part in parts if part)
+    """A study's recommendation, its comparison (as many rows as there is room for), its figures and its command."""
+    head = f"**{reason}**" if reason else ""
+    units = "`*` recommended; ± one standard error over items; KL in nats per sequence; length is end / start."
+    rest = [units, *(_picture(name, name, own) for name in figures), f"`{command}`" if command else ""]
+    for count in range(min(len(rows), _MOST_ROWS), -1, -1):
+        cut = f"{count} of {len(rows)} trials; `comparison_table.json` has all." if count < len(rows) else ""
+        note = "\n\n".join(part for part in (head, table(columns, rows[:count]), cut, *rest) if part)
+        if len(note) <= _MOST_CHARACTERS:
+            break
+    return note
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,26 +14,6 @@ from bai_sweep.tracking._masking import masked
 def flatten(config: BaseModel | Mapping[str, Any]) -> dict[str, str]:
     """`{"alpha": "0.5", "rl.steps": "50", ...}`: the words of the YAML files (null, true), secrets masked."""
     return {key: _as_text(_masked_tree(key, value)) for key, value in _leaves("", _plain(config))}
-
-
-def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Of each swept key the name people use: its last part where no other key has the same."""
-    listed = list(dict.fromkeys(keys))
-    last = [key.replace("/", ".").rsplit(".", 1)[-1] for key in listed]
-    return {
-        key: short if last.count(short) == 1 else key.replace("/", ".")
-        for key, short in zip(listed, last, strict=True)
-    }
-
-
-def swept_params(params: Mapping[str, Any], config: BaseModel | Mapping[str, Any]) -> dict[str, str]:
-    """The swept parameters that the configuration does not have under their short names already.
-
-    MLflow keeps the first value of a parameter: a short name that means something else there is left out.
-    """
-    known = flatten(config)
-    short = flatten({name: params[key] for key, name in short_names(params).items()})
-    return {name: value for name, value in short.items() if name not in known}
 
 
 def config_yaml(config: BaseModel | Mapping[str, Any]) -> str:

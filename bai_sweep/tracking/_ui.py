@@ -44,9 +44,47 @@ def run_url(config: TrackingConfig, run_ids: Sequence[str], port: int = PORT) ->
     The forms are those of MLflow's own interface (`getRunPageRoute`, `getCompareRunPageRoute`).
     """
     config = absolute(config)
-    base = _base(config, port)
-    experiment = _experiment_of(config.uri, run_ids[0]) if run_ids else None
-    if experiment is None:
+    place = _place(config.uri, run_ids[0]) if run_ids else None
+    return _runs_link(_base(config, port), place[0] if place else None, run_ids)
+
+
+def study_url(config: TrackingConfig, parent: str, run_ids: Sequence[str], port: int = PORT) -> str:
+    """The link to a study's own view (charts and table of its trials); to the plain comparison if it has none."""
+    config = absolute(config)
+    base, place = _base(config, port), _place(config.uri, parent)
+    if place and place[1]:
+        opened = f"viewStateShareKey={parent}&compareRunsMode=CHART&workflowType=machine_learning"
+        return f"{base}/#/experiments/{place[0]}/runs?{opened}"
+    return _runs_link(base, place[0] if place else None, run_ids)
+
+
+def newest_study_url(config: TrackingConfig, port: int = PORT) -> str | None:
+    """The link to the newest study of the store, of whichever experiment; None if there is none or no answer.
+
+    Raises:
+        UserError: the store can be none (`import_mlflow`).
+    """
+    config = absolute(config)
+    try:
+        import_mlflow(config.uri)
+        client = open_client(config.uri)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        order = ["attributes.start_time DESC"]
+        found = client.search_runs(experiments, "tags.`bai.kind` = 'study'", max_results=1, order_by=order)
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the interface is to be served all the same
+        log.warning("the newest study was not found: %s", mask_text(str(error)))
+        return None
+    return study_url(config, found[0].info.run_id, [found[0].info.run_id], port) if found else None
+
+
+def _base(config: TrackingConfig, port: int) -> str:
+    return config.uri.rstrip("/") if is_server(config.uri) else f"http://{HOST}:{port}"
+
+
+def _runs_link(base: str, experiment: str | None, run_ids: Sequence[str]) -> str:
+    if experiment is None or not run_ids:
         return f"{base}/#/experiments"
     if len(run_ids) == 1:
         return f"{base}/#/experiments/{experiment}/runs/{run_ids[0]}"
@@ -55,56 +93,16 @@ def run_url(config: TrackingConfig, run_ids: Sequence[str], port: int = PORT) ->
     return f"{base}/#/compare-runs?runs={_query(list(run_ids))}&experiments={_query([experiment])}"
 
 
-def study_url(config: TrackingConfig, parent: str, run_ids: Sequence[str], port: int = PORT) -> str:
-    """The link to a study's own view (charts and table of its trials); to the plain comparison if it has none."""
-    config = absolute(config)
-    experiment = _viewed(config.uri, parent)
-    if experiment is None:
-        return run_url(config, run_ids, port)
-    opened = f"viewStateShareKey={parent}&compareRunsMode=CHART&workflowType=machine_learning"
-    return f"{_base(config, port)}/#/experiments/{experiment}/runs?{opened}"
-
-
-def newest_study_url(config: TrackingConfig, port: int = PORT) -> str:
-    """The link to the newest study of the configuration's experiment; without one, to the list of experiments."""
-    config = absolute(config)
-    import_mlflow(config.uri)
-    client = open_client(config.uri)
-    experiment = client.get_experiment_by_name(config.experiment)
-    found = experiment and client.search_runs(
-        [experiment.experiment_id], "tags.`bai.kind` = 'study'", max_results=1, order_by=["attributes.start_time DESC"]
-    )
-    if not found:
-        return run_url(config, [], port)
-    return study_url(config, found[0].info.run_id, [found[0].info.run_id], port)
-
-
-def _base(config: TrackingConfig, port: int) -> str:
-    return config.uri.rstrip("/") if is_server(config.uri) else f"http://{HOST}:{port}"
-
-
-def _viewed(uri: str, parent: str) -> str | None:
-    """The experiment of a study whose view is there."""
-    from mlflow.exceptions import MlflowException
-
-    experiment = _experiment_of(uri, parent)
-    if experiment is None:
-        return None
+def _place(uri: str, run_id: str) -> tuple[str, bool] | None:
+    """A run's experiment, and whether it has a view of this run's study; None while the store is out of reach."""
     try:
-        tags = open_client(uri).get_experiment(experiment).tags
-    except MlflowException as error:
-        log.info("no view for the link: %s", mask_text(str(error)))
-        return None
-    return experiment if VIEW_TAG + parent in tags else None
-
-
-def _experiment_of(uri: str, run_id: str) -> str | None:
-    import_mlflow(uri)
-    try:
-        return str(open_client(uri).get_run(run_id).info.experiment_id)
+        import_mlflow(uri)
+        client = open_client(uri)
+        experiment = client.get_experiment(client.get_run(run_id).info.experiment_id)
     except Exception as error:  # noqa: BLE001 - a link is not worth a study's end
         log.warning("no link to the runs' comparison: %s", mask_text(str(error)))
         return None
+    return str(experiment.experiment_id), VIEW_TAG + run_id in experiment.tags
 
 
 def _query(names: list[str]) -> str:

@@ -10,48 +10,70 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
+from bai_sweep.tracking._parameters import flatten
+
 VIEW_TAG = "mlflow.sharedViewState."
-HEADLINES = (
-    "eval/overall",
-    "eval_stderr/overall",
-    "objective/final_kl",
-    "stability/length_ratio",
-    "stability/worst_severity",
-)
+SCORES = ("eval/overall", "eval_stderr/overall")
+OF_TRAINING = ("objective/final_kl", "stability/length_ratio", "stability/worst_severity")
 CURVES = ("objective/scores", "completions/mean_length", "objective/kl")
-_MOST_BENCHMARKS = 12  # columns and axes beyond this are chosen by the reader
+_MOST_BENCHMARKS = 12  # columns and bar charts beyond this are chosen by the reader
 
 
-def study_view(parent: str, params: Sequence[str], benchmarks: Sequence[str] = ()) -> dict[str, Any]:
+def study_view(
+    parent: str, params: Sequence[str], benchmarks: Sequence[str] = (), *, trained: bool = True
+) -> dict[str, Any]:
     """The view of a study: its trials, best first, with the headline figures, and charts over the swept parameters.
 
     Args:
         parent: the id of the study's run.
-        params: names of the swept parameters, as the trials' runs have them; the first is the charts' x axis.
+        params: the swept parameters, as the trials' runs have them (`swept_columns`); the scatter is over the first.
         benchmarks: what the trials are scored on.
+        trained: whether they are trained at all; without RL there are no curves and no figures of training.
     """
     scores = [f"eval/{name}" for name in benchmarks][:_MOST_BENCHMARKS]
+    headlines = SCORES + (OF_TRAINING if trained else ())
     compared, dynamics = "bai-compare", "bai-dynamics"
-    charts = _comparing(params, scores, compared) + [_line(metric, dynamics) for metric in CURVES]
-    sections = [_section(compared, "Comparison"), _section(dynamics, "Training, by PPO step")]
+    charts = _comparing(params, headlines, scores, compared)
+    sections = [_section(compared, "Comparison")]
+    if trained:
+        charts += [_line(metric, dynamics) for metric in CURVES]
+        sections.append(_section(dynamics, "Training, by PPO step"))
     return {
         "searchFilter": f"tags.mlflow.parentRunId = '{parent}'",
         "orderByKey": "metrics.`eval/overall`",
         "orderByAsc": False,
         "selectedColumns": [
             *(f"params.`{name}`" for name in params),
-            *(f"metrics.`{name}`" for name in (*HEADLINES, *scores)),
+            *(f"metrics.`{name}`" for name in (*headlines, *scores)),
             "tags.`verdict`",
         ],
-        "runsExpanded": {parent: True},
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": charts,
         "compareRunSections": sections,
         "hideEmptyCharts": True,
     }
+
+
+def swept_columns(keys: Iterable[str], config: BaseModel | Mapping[str, Any]) -> list[str]:
+    """The parameters of a run in which swept keys are to be seen: a group's name, each weight of a simplex.
+
+    Args:
+        keys: as swept: `alpha`, `rl.kl_coef`, `weights`, `actor`, `actor/merge`.
+        config: the study's; a key that it has no value for (of another choice of a group) is left out, as runs without
+            one of its axes are missing from parallel coordinates.
+    """
+    known = flatten(config)
+    found: list[str] = []
+    for key in keys:
+        dotted = key.replace("/", ".")
+        named = [name for name in (dotted, f"{dotted}.name", f"{dotted}.method") if name in known]
+        found += named[:1] or [name for name in known if name.startswith(f"{dotted}.")]
+    return found
 
 
 def encode_view(view: Mapping[str, Any]) -> str:
@@ -60,15 +82,18 @@ def encode_view(view: Mapping[str, Any]) -> str:
     return "deflate;" + base64.b64encode(zlib.compress(text, 9)).decode()
 
 
-def _comparing(params: Sequence[str], scores: Sequence[str], section: str) -> list[dict[str, Any]]:
+def _comparing(
+    params: Sequence[str], headlines: Sequence[str], scores: Sequence[str], section: str
+) -> list[dict[str, Any]]:
+    overall, stderr = SCORES
     parallel = {
         **_chart("PARALLEL", "parallel", section, "Swept parameters and headline figures"),
         "selectedParams": list(params),
-        "selectedMetrics": [name for name in reversed(HEADLINES) if name != "eval_stderr/overall"],
+        "selectedMetrics": [name for name in reversed(headlines) if name != stderr],
         "showAllRuns": True,
     }
-    bars = [_bar(metric, section) for metric in ("eval/overall", *scores)]
-    return [*(_scatter(params[0], metric, section) for metric in HEADLINES[:1] if params), parallel, *bars]
+    scatter = [_scatter(params[0], overall, section)] if params else []
+    return [*scatter, parallel, *(_bar(metric, section) for metric in (overall, *scores))]
 
 
 def _scatter(param: str, metric: str, section: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 from bai_sweep.config import TrackingConfig
 from bai_sweep.records import UserError
 from bai_sweep.tracking import Tracker, open_tracker
+from bai_sweep.tracking._view import encode_view
 from tests.tracking_store import shared_config
 
 CONFIG = {"alpha": 0.5, "seed": 3, "weights": {"instruct": 0.5, "distilled": 0.5}, "api_key": "hush"}
@@ -83,6 +84,12 @@ class TrackerContract:
         assert ("artifacts/notes/a.txt", "notes") in logged
         names = {path.name for path in (tmp_path / "artifacts").iterdir()}
         assert {"config.yaml", "environment.json"} <= names
+
+    def test_a_view_stands_in_the_journal(self, tracker: Tracker, study: str | None, tmp_path: Path) -> None:
+        with tracker.attach(study, tmp_path) as run:
+            run.log_view({"orderByKey": "metrics.`eval/overall`"})
+        [view] = [event["value"] for event in journal(tmp_path) if event["event"] == "view"]
+        assert view == encode_view({"orderByKey": "metrics.`eval/overall`"})
 
     @pytest.mark.parametrize("name", ["../up.txt", "/tmp/absolute.txt"])
     def test_artifact_names_stay_inside(self, tracker: Tracker, study: str | None, tmp_path: Path, name: str) -> None:

@@ -14,7 +14,7 @@ from bai_sweep.tracking import newest_study_url
 from tests.browser import CHROMIUM, Page, chromium
 from tests.replay import interface, replay, tracked_config
 from tests.synthetic import realistic
-from tests.tracking_store import children_of
+from tests.tracking_store import children
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found")
 POINTS = ((0.1, 0), (0.5, 0), (0.9, 0))
@@ -43,10 +43,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     ]
     handle = replay(config, home / "results" / "default", results, {"alpha": "0.1, 0.5, 0.9"})
     assert handle.parent_run_id
-    experiment, runs = children_of(config.tracking.uri, handle.parent_run_id)
+    trials = children(handle.parent_run_id, config.tracking.uri)
+    runs = {run.info.run_name: run.info.run_id for run in trials}
     with interface(config, home / "server.log") as port, chromium(home / "profile") as page:
         link = newest_study_url(config.tracking, port)
-        yield Served(page, f"http://127.0.0.1:{port}/#", link, experiment, handle.parent_run_id, runs)
+        assert link
+        yield Served(
+            page, f"http://127.0.0.1:{port}/#", link, trials[0].info.experiment_id, handle.parent_run_id, runs
+        )
 
 
 def test_the_link_opens_charts_over_the_swept_parameter(served: Served, tmp_path: Path) -> None:
@@ -89,7 +93,9 @@ def test_a_trials_page_explains_itself(served: Served, tmp_path: Path) -> None:
 
 def test_the_studys_page_has_recommendation_and_comparison(served: Served, tmp_path: Path) -> None:
     served.page.open(f"{served.base}/experiments/{served.experiment}/runs/{served.parent}")
-    served.page.says("best/overall", "best/alpha", "recommended", "length collapse (certain)", seconds=PATIENCE)
+    served.page.says(
+        "best/overall", "best/alpha", "recommended: alpha=0.1", "length collapse (certain)", seconds=PATIENCE
+    )
     served.page.picture(tmp_path / "study.png")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from html import unescape
@@ -17,23 +16,10 @@ from bai_sweep.records import StepTelemetry, TrialResult
 from bai_sweep.report import Side, StudyReport, compared, paired, write_comparison, write_figures, write_html
 from bai_sweep.report._palette import Theme, palette
 from bai_sweep.selection import choose
+from tests.browser import CHROMIUM, NAMES, QUIET
 from tests.synthetic import BENCHMARKS, RULE, realistic
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--enable-logging=stderr",
-    "--virtual-time-budget=10000",
-]
+ONE_SHOT = [*QUIET, "--hide-scrollbars", "--enable-logging=stderr", "--virtual-time-budget=10000"]
 TALL = "--window-size=1200,7000"  # figures are drawn as they come into view
 TITLES = [
     *("Overall", *BENCHMARKS),
@@ -81,7 +67,7 @@ def page(study: StudyReport) -> Path:
 
 def browse(page: Path, profile: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     assert CHROMIUM is not None
-    command = [CHROMIUM, *QUIET, f"--user-data-dir={profile}", *arguments, page.as_uri()]
+    command = [CHROMIUM, *ONE_SHOT, f"--user-data-dir={profile}", *arguments, page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     assert "CONSOLE" not in done.stderr, done.stderr  # an error, a warning, or a refused request

@@ -83,7 +83,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     for number, alpha in enumerate((0.1, 0.5, 0.9)):
         result = realistic(number, alpha, skill=0.6, collapse=alpha == 0.9)
         tags = nested | {"verdict": result.diagnosis.summary()}
-        run_id = client.create_run(experiment, run_name=result.label, tags=tags).info.run_id
+        run_id = client.create_run(experiment, run_name=f"{result.label}, seed=0", tags=tags).info.run_id
         metrics = [Metric(name, value, 0, 50) for name, value in result.metrics().items()]
         metrics += [Metric("eval/arena/wins", 12.0, 0, 50)]
         metrics += [Metric(name, step.metrics[name], 0, step.step) for step in result.telemetry for name in SERIES]
@@ -176,11 +176,11 @@ def test_01_compares_a_stored_study(store: str, tmp_path: Path, monkeypatch: pyt
 
     _, found, table, ratio, curves = executed(COMPARE, tmp_path)
 
-    assert found.text == "ratios: 3 finished trials: alpha=0.1; alpha=0.5; alpha=0.9\n"
+    assert found.text == "ratios: 3 finished trials: alpha=0.1, seed=0; alpha=0.5, seed=0; alpha=0.9, seed=0\n"
     for text in (
-        "alpha=0.1",
-        "alpha=0.5",
-        "alpha=0.9",
+        "alpha=0.1, seed=0",
+        "alpha=0.5, seed=0",
+        "alpha=0.9, seed=0",
         "overall",
         "0.42",
         "reward hockey stick (certain)",

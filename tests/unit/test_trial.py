@@ -56,7 +56,7 @@ def test_an_input_that_is_not_there_is_told_before_any_model(
 
 
 def test_a_trial_is_named_by_what_is_swept_else_by_its_actor() -> None:
-    assert trial_name({"alpha": 0.5, "seed": 1}, config()) == "alpha=0.5,seed=1"
+    assert trial_name({"alpha": 0.5, "seed": 1}, config()) == "alpha=0.5, seed=1"
     assert trial_name({}, config("alpha=0.25")) == "alpha=0.25"
     assert trial_name({}, config("actor=paradigm3")) == "paradigm3"
 

@@ -5,23 +5,34 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from hydra import compose, initialize_config_dir
+
+from bai_sweep.config import TrialConfig, parse
+from bai_sweep.sources import packaged_dir
 from bai_sweep.tracking import (
+    flatten,
     newest_study_url,
     open_tracker,
-    short_names,
     study_note,
     study_url,
     study_view,
-    swept_params,
+    swept_columns,
     trial_note,
 )
-from bai_sweep.tracking._view import VIEW_TAG, encode_view
+from bai_sweep.tracking._view import OF_TRAINING, VIEW_TAG, encode_view
 from tests.synthetic import realistic
 from tests.tracking_store import client, shared_config
 
 TAG_LIMIT = 5000
+
+
+def configured(*overrides: str) -> TrialConfig:
+    with initialize_config_dir(str(packaged_dir("conf")), version_base="1.3"):
+        return parse(compose("config", overrides=list(overrides)))
 
 
 def test_a_view_survives_its_encoding_and_fits_a_tag() -> None:
@@ -49,40 +60,71 @@ def test_a_study_without_swept_parameters_has_no_scatter() -> None:
     assert "SCATTER" in {chart["type"] for chart in study_view("abc", ["alpha"])["compareRunCharts"]}
 
 
-def test_short_names_are_last_parts_unless_two_are_the_same() -> None:
-    assert short_names(["alpha", "rl.kl_coef"]) == {"alpha": "alpha", "rl.kl_coef": "kl_coef"}
-    assert short_names(["rl.lr", "critic.lr"]) == {"rl.lr": "rl.lr", "critic.lr": "critic.lr"}
-    assert short_names(["actor/merge"]) == {"actor/merge": "merge"}
+def test_without_rl_a_view_asks_for_no_figure_of_training() -> None:
+    view = study_view("abc", ["alpha"], ["gsm8k"], trained=False)
+    assert not any(name in column for column in view["selectedColumns"] for name in OF_TRAINING)
+    [parallel] = [chart for chart in view["compareRunCharts"] if chart["type"] == "PARALLEL"]
+    assert parallel["selectedMetrics"] == ["eval/overall"]
+    assert "LINE" not in {chart["type"] for chart in view["compareRunCharts"]}
 
 
-def test_a_swept_parameter_never_takes_a_name_that_the_configuration_has() -> None:
-    config = {"alpha": 0.5, "seed": 0, "name": "x", "rl": {"kl_coef": 0.1}}
-    swept = {"alpha": 0.5, "rl.kl_coef": 0.1, "model.name": "testbed"}
-    assert swept_params(swept, config) == {"kl_coef": "0.1"}
+def test_a_group_is_seen_by_its_name_and_a_simplex_by_its_weights() -> None:
+    config = configured("actor/merge=slerp")
+    keys = ["alpha", "rl.kl_coef", "weights", "actor", "actor/merge", "rl.of_another_group"]
+    assert swept_columns(keys, config) == [
+        "alpha",
+        "rl.kl_coef",
+        "weights.instruct",
+        "weights.distilled",
+        "actor.name",
+        "actor.merge.method",
+    ]
+
+
+@pytest.mark.parametrize("sweep", sorted(path.stem for path in packaged_dir("sweeps").glob("*.yaml")))
+def test_every_shipped_sweep_is_seen_in_columns_that_its_runs_have(sweep: str) -> None:
+    overrides = [f"+sweep={sweep}"]
+    with initialize_config_dir(str(packaged_dir("conf")), version_base="1.3"):
+        composed = compose("config", overrides=overrides, return_hydra_config=True)
+    keys = list(composed.hydra.sweeper.params)
+    columns = swept_columns(keys, configured(*overrides))
+    assert columns
+    assert set(columns) <= set(flatten(configured(*overrides)))
+    unconditional = [key for key in keys if key not in (composed.hydra.sweeper.get("conditions") or {})]
+    for key in unconditional:
+        assert any(column.startswith(key.replace("/", ".")) for column in columns), key
 
 
 def test_a_trials_description_has_verdict_scores_and_its_study() -> None:
-    result = realistic(3, 0.9, skill=0.5, collapse=True)
-    note = trial_note(result, "parent1", "own1")
-    assert note.startswith("**")
-    assert "length collapse (certain)" in note.splitlines()[0]
+    result = replace(realistic(3, 0.9, skill=0.5, collapse=True), run_id="own1")
+    note = trial_note(result, "parent1")
+    assert note.startswith("**alpha=0.9, seed=0: length collapse (certain)")
     assert "(#/runs/parent1)" in note
     assert "run_uuid=own1" in note
     for score in result.report.scores:
         assert f"| {score.benchmark} | {score.value:.1f} ± {score.stderr:.1f} | {score.n} |" in note
-    assert "run_uuid" not in trial_note(result, None, None)
-    assert "#/runs/" not in trial_note(result, None, None)
+    alone = trial_note(replace(result, run_id=None, params={"alpha": 0.9, "seed": 4}), None)
+    assert alone.startswith("**alpha=0.9, seed=4: length")
+    assert "run_uuid" not in alone
+    assert "#/runs/" not in alone
 
 
-def test_a_studys_description_keeps_to_its_first_rows() -> None:
-    rows = [[str(n), f"{n}|{n}", "*"] for n in range(200)]
-    note = study_note(["trial", "score", ""], rows, reason="0.5 is best", command="c", own="r", figures=["a b.png"])
+@pytest.mark.parametrize("benchmarks", [3, 20, 300])
+def test_a_studys_description_keeps_to_a_tag_whatever_is_in_it(benchmarks: int) -> None:
+    columns = ["trial", "alpha", *(f"benchmark {n}" for n in range(benchmarks)), "verdict"]
+    rows = [[f"{n}*", "0.1", *(["71.3 ± 1.6"] * benchmarks), f"length | collapse {n}"] for n in range(200)]
+    figures = [f"a figure {n}.png" for n in range(7)]
+    note = study_note(columns, rows, reason="0.5 is best", command="the command", own="r" * 32, figures=figures)
+    assert len(note) <= TAG_LIMIT
     assert note.startswith("**0.5 is best**")
-    assert "The first 10 of 200 trials" in note
-    assert "| 9 | 9\\|9 | \\* |" in note
-    assert "| 10 |" not in note
-    assert "path=a%20b.png&run_uuid=r" in note
-    assert len(note) < TAG_LIMIT
+    assert note.endswith("`the command`")
+    assert f"path=a%20figure%206.png&run_uuid={'r' * 32}" in note
+    shown = note.count("71.3") // benchmarks
+    assert f"{shown} of 200 trials" in note
+    assert (shown > 0) == (benchmarks < 300)
+    if shown:
+        assert f"| length \\| collapse {shown - 1} |" in note
+        assert "| 0\\* |" in note
 
 
 def test_a_studys_link_opens_its_view_once_it_has_one(tmp_path: Path) -> None:
@@ -99,4 +141,6 @@ def test_a_studys_link_opens_its_view_once_it_has_one(tmp_path: Path) -> None:
     opened = f"viewStateShareKey={parent}&compareRunsMode=CHART&workflowType=machine_learning"
     wanted = f"/#/experiments/{experiment}/runs?{opened}"
     assert study_url(config, parent, [parent]).endswith(wanted)
-    assert newest_study_url(config).endswith(wanted)
+    newest = newest_study_url(config)
+    assert newest
+    assert newest.endswith(wanted)
