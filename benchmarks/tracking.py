@@ -1,10 +1,11 @@
 """What tracking costs a trial, and how MLflow's interface does with a study of many trials.
 
-Both sides report the same trial (parameters, 40 metrics a step, the end) to a sqlite store of their own. Ours writes
-its journal, sends from another thread and is timed until MLflow has everything; "held" is how long the trial's own
-thread waits, for a step of training and at the end. The other side is what a training script does: `log_metrics` at
-each step. Then studies of 3 and of 200 trials are opened at their view in Chromium, on MLflow's own server, and timed
-from the address to the last chart above the fold; so is `read_study`, with which `report` begins.
+Both sides report a trial's parameters and 40 metrics a step to a sqlite store of their own. Ours writes its journal,
+sends from another thread, adds the environment and the configuration as files, and is timed until MLflow has
+everything; "held" is how long a step of training waits for it. The other side is what a training script does:
+`log_metrics` at each step. Then studies of 3 and of 200 trials are opened at their view in Chromium, on MLflow's own
+server, and timed from the address until the scatter plot has every trial that the interface loads (100 at most) and
+the parallel coordinates stand; so is `read_study`, with which `report` begins.
 
     python benchmarks/tracking.py [--steps 50] [--trials 200]
 """
@@ -34,8 +35,9 @@ from tests.replay import interface, replay, tracked_config
 from tests.synthetic import realistic
 
 METRICS = 40
+LOADED = 100  # runs that MLflow's page of an experiment asks for at first
 DRAWN = (
-    "document.querySelectorAll('.js-plotly-plot .point').length >= {points}"
+    "document.querySelectorAll('.scatterlayer .point').length >= {points}"
     " && document.querySelector('.parcoords') !== null"
 )
 
@@ -77,11 +79,11 @@ def opened(home: Path, trials: int) -> dict[str, float]:
     handle = replay(config, home / "results" / "default", results, {"alpha": "grid"})
     taken = {}
     with interface(config, home / "server.log") as port, chromium(home / "profile") as page:
-        address = newest_study_url(config.tracking, port)
+        address = newest_study_url(config.tracking, port) or ""
         for name in ("view, first time", "view, again"):
             begun = time.perf_counter()
             page.open(address)
-            page.wait(DRAWN.format(points=trials), 300)
+            page.wait(DRAWN.format(points=min(trials, LOADED)), 300)
             taken[name] = round(time.perf_counter() - begun, 2)
     begun = time.perf_counter()
     read_study(handle.folder)
@@ -109,7 +111,7 @@ def main() -> None:
             rounds=5,
         )
         results["held a step, ms"] = round(1000 * median(held), 3)
-        results["MLflow's own calls, ms a step"] = round(1000 * peer / options.steps, 1)
+        results["MLflow's own calls, all of them, ms a step"] = round(1000 * peer / options.steps, 1)
         if CHROMIUM:
             for trials in (3, options.trials):
                 results[f"{trials} trials, s"] = opened(root / f"study-{trials}", trials)

@@ -93,9 +93,8 @@ def test_a_trials_page_explains_itself(served: Served, tmp_path: Path) -> None:
 
 def test_the_studys_page_has_recommendation_and_comparison(served: Served, tmp_path: Path) -> None:
     served.page.open(f"{served.base}/experiments/{served.experiment}/runs/{served.parent}")
-    served.page.says(
-        "best/overall", "best/alpha", "recommended: alpha=0.1", "length collapse (certain)", seconds=PATIENCE
-    )
+    words = ("best/overall", "best/alpha", "recommended\n: alpha=0.1\n", "length collapse (certain)")
+    served.page.says(*words, seconds=PATIENCE)
     served.page.picture(tmp_path / "study.png")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +34,12 @@ def three(*, collapse: float) -> list[TrialResult]:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     home = tmp_path_factory.mktemp("study")
     tracking = shared_config(home)
     config = tracked_config(home).model_copy(update={"tracking": tracking})
     handle = replay(config, home / "results" / "ratios", three(collapse=0.9), {"alpha": "0.1,0.5,0.9"})
-    yield Kept(handle, *fetched(handle))
+    return Kept(handle, *fetched(handle))
 
 
 def fetched(handle: StudyHandle) -> tuple[Any, dict[str, Any]]:
