@@ -1,6 +1,8 @@
-"""Makes recorded_runs.json of studies: what the detectors read of each trial's telemetry, with the study's command.
+"""Makes a file of studies: what the detectors read of each trial's telemetry, with the study's command.
 
-python tests/data/record_runs.py results/surface results/paradigms ...
+Of what tells the merge from the SFT models (`rl.kl_to_sft=true`) only the first step is kept: it is the merge's own.
+
+python tests/data/record_runs.py recorded_runs.json results/surface results/paradigms ...
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 from bai_sweep.records import TrialResult
 from bai_sweep.stability import METRICS
 
-TO = Path(__file__).with_name("recorded_runs.json")
+OF_MERGES = ("objective/kl_to/", "objective/perplexity/")
 
 
 def recorded(study: Path) -> dict[str, Any]:
@@ -26,19 +28,22 @@ def recorded(study: Path) -> dict[str, Any]:
             metric: [float(f"{step.metrics[metric]:.4g}") for step in result.telemetry if metric in step.metrics]
             for metric in METRICS.values()
         }
+        begun = result.telemetry[0].metrics
+        series |= {name: [float(f"{v:.4g}")] for name, v in begun.items() if name.startswith(OF_MERGES)}
         trials.append({"params": dict(result.params), "telemetry": series})
     return {"study": study.name, "command": command, "trials": trials}
 
 
 def main() -> None:
     """Writes the file, a line for each trial."""
-    studies = [recorded(Path(folder)) for folder in sys.argv[1:]]
+    name, *folders = sys.argv[1:]
+    studies = [recorded(Path(folder)) for folder in folders]
     lines = []
     for study in studies:
         head = json.dumps({k: v for k, v in study.items() if k != "trials"})[:-1]
         trials = ",\n".join(f"  {json.dumps(trial)}" for trial in study["trials"])
         lines.append(f'{head}, "trials": [\n{trials}\n]}}')
-    TO.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+    Path(__file__).with_name(name).write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The detectors on what real runs of the testbed recorded (tests/data/recorded_runs.json has their commands)."""
+"""Detectors and early warning on what real runs of the testbed recorded (tests/data, with their commands)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ import yaml
 from bai_sweep.config import StabilityConfig
 from bai_sweep.records import StepTelemetry, Verdict
 from bai_sweep.sources import packaged_dir
-from bai_sweep.stability import METRICS, diagnose
+from bai_sweep.stability import Skill, diagnose, learn
 
-STUDIES: dict[str, list[dict[str, Any]]] = {
-    study["study"]: study["trials"]
-    for study in json.loads((Path(__file__).parents[2] / "data" / "recorded_runs.json").read_text(encoding="utf-8"))
-}
+DATA = Path(__file__).parents[2] / "data"
+
+
+def studies(name: str) -> dict[str, list[dict[str, Any]]]:
+    """A file's trials by study."""
+    return {study["study"]: study["trials"] for study in json.loads((DATA / name).read_text(encoding="utf-8"))}
+
+
+STUDIES = studies("recorded_runs.json")
 CONFIG = StabilityConfig.model_validate(
     yaml.safe_load((packaged_dir("conf") / "stability" / "default.yaml").read_text(encoding="utf-8"))
 )
 
 
 def steps(trial: dict[str, Any]) -> list[StepTelemetry]:
-    columns = trial["telemetry"]
+    columns = trial["telemetry"]  # what is of the merge alone has the first step's figure only
     return [
-        StepTelemetry(step + 1, {metric: columns[metric][step] for metric in METRICS.values()})
+        StepTelemetry(step + 1, {name: values[step] for name, values in columns.items() if step < len(values)})
         for step in range(len(columns["objective/kl"]))
     ]
 
@@ -49,6 +54,7 @@ def label(study: str, index: int) -> str:
     return f"{study}-{index}"
 
 
+RATE = "rl.actor_learning_rate"
 HEALTHY = [(study, k) for study in ("surface", "paradigms", "short_is_better") for k in range(len(STUDIES[study]))]
 
 
@@ -96,3 +102,31 @@ def test_without_a_kl_penalty_responses_run_into_their_limit() -> None:
     found = {name: v.level for name, v in verdicts(trial).items() if v.level != "none"}
     assert found == {"kl_blow_up": "certain", "truncation_runaway": "suspected", "critic_failure": "certain"}
     assert alarms(trial, "certain")["kl_blow_up"] == 11
+
+
+def told(trials: list[dict[str, Any]], after: int) -> Skill:
+    """How well the trials tell of each other."""
+    runs = [steps(trial) for trial in trials]
+    fates = [diagnose(run, CONFIG, steps=len(run)).worst == "certain" for run in runs]
+    warning = learn(runs, fates, [str(trial["params"]) for trial in trials], after=after)
+    assert warning is not None
+    return warning.skill
+
+
+def test_learning_rates_of_six_times_and_more_collapse_at_every_ratio() -> None:
+    [trials] = studies("rates_study.json").values()
+
+    fates = {(t["params"]["alpha"], t["params"][RATE]): verdicts(t)["length_collapse"].level for t in trials}
+    assert len(fates) == 20
+    assert {rate for (_, rate), level in fates.items() if level == "certain"} == {6e-4, 1e-3}
+    assert {rate for (_, rate), level in fates.items() if level != "certain"} == {1e-4, 3e-4}
+
+
+def test_five_steps_tell_who_will_collapse_and_the_merge_alone_does_not_where_the_rate_decides() -> None:
+    [trials] = studies("rates_study.json").values()
+
+    skill = told(trials, after=5)
+    assert (skill.trials, skill.collapsed) == (20, 10)
+    assert skill.score > 0.7
+    assert skill.auc > 0.95
+    assert told(trials, after=1).score < 0.0
