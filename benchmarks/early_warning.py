@@ -1,10 +1,10 @@
-"""How early a study's own trials tell that one will collapse, measured on a real study of the testbed.
+"""How early a study's own trials tell that one will collapse, measured on two real studies of the testbed.
 
-tests/data/rates_study.json holds the telemetry of five ratios at four learning rates and its command. A run's fate is
-whether a detector is certain at its end. After each number of first steps the warning is learned as a study learns it,
-and told of each point by the others (`bai_sweep.stability.Skill`). Then the study is replayed in random orders with
-docs/stability.md's rule: what it saves in steps, beside what ending a trial at the first certain verdict saves, and
-whether it ends a trial that is well.
+tests/data/collapse_studies.json holds their telemetry and commands: five ratios at four learning rates, where the rate
+decides, and eight ratios at one learning rate, where the merge does. A run's fate is whether a detector is certain at
+its end. After each number of first steps the warning is learned as a study learns it, and told of each point by the
+others (`bai_sweep.stability.Skill`). Then the study is replayed in random orders with docs/stability.md's rule: what
+it saves in steps, beside what ending a trial at its first certain verdict saves, and whether it ends a healthy trial.
 
     python benchmarks/early_warning.py
 """
@@ -31,7 +31,7 @@ from bai_sweep.records import StepTelemetry
 from bai_sweep.sources import packaged_dir
 from bai_sweep.stability import EarlyWarning, diagnose, learn
 
-DATA = ROOT / "tests" / "data" / "rates_study.json"
+DATA = ROOT / "tests" / "data" / "collapse_studies.json"
 AFTER = (1, 2, 3, 5, 8, 10)
 STEPS, SKILL = 5, 0.3  # of the rule in docs/stability.md
 PROBABILITIES = (0.95, 0.9, 0.8)
@@ -92,18 +92,8 @@ def saved_by_verdict(run: Run) -> int:
     return len(run.telemetry) - run.known_at if run.known_at else 0
 
 
-def main() -> None:
-    """Prints the fates, a table of skills, and one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--orders", type=int, default=50)
-    orders = parser.parse_args().orders
-    text = (packaged_dir("conf") / "stability" / "default.yaml").read_text(encoding="utf-8")
-    config = StabilityConfig.model_validate(yaml.safe_load(text))
-    [study] = json.loads(DATA.read_text(encoding="utf-8"))
-    runs = [recorded(trial, config) for trial in study["trials"]]
-    print(study["command"])
-    for run in runs:
-        print(f"{run.point}: {f'collapses, certain from step {run.known_at}' if run.collapsed else 'stable'}")
+def measured(runs: Sequence[Run], orders: int) -> dict[str, Any]:
+    """The skill after each number of steps, and what rules save."""
     skills = {}
     for after in AFTER:
         told = warning(runs, after)
@@ -119,8 +109,24 @@ def main() -> None:
             "healthy trials ended": sum(wrong for _, wrong in replays),
             "healthy trials": orders * sum(not run.collapsed for run in runs),
         }
-    results = {"skill": skills, f"share of steps saved, after {STEPS} steps and skill {SKILL}": rules}
-    print(json.dumps({"name": "early_warning", "results": results}, indent=1))
+    return {"skill": skills, f"share of steps saved, after {STEPS} steps and skill {SKILL}": rules}
+
+
+def main() -> None:
+    """Prints every trial's fate and one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--orders", type=int, default=50)
+    orders = parser.parse_args().orders
+    text = (packaged_dir("conf") / "stability" / "default.yaml").read_text(encoding="utf-8")
+    config = StabilityConfig.model_validate(yaml.safe_load(text))
+    results = {}
+    for study in json.loads(DATA.read_text(encoding="utf-8")):
+        runs = [recorded(trial, config) for trial in study["trials"]]
+        print(study["command"])
+        for run in runs:
+            print(f"{run.point}: {f'collapses, certain from step {run.known_at}' if run.collapsed else 'stable'}")
+        results[study["study"]] = measured(runs, orders)
+    print(json.dumps({"name": "early_warning", "results": results}))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def studies(name: str) -> dict[str, list[dict[str, Any]]]:
 
 
 STUDIES = studies("recorded_runs.json")
+COLLAPSES = studies("collapse_studies.json")
 CONFIG = StabilityConfig.model_validate(
     yaml.safe_load((packaged_dir("conf") / "stability" / "default.yaml").read_text(encoding="utf-8"))
 )
@@ -114,19 +115,31 @@ def told(trials: list[dict[str, Any]], after: int) -> Skill:
 
 
 def test_learning_rates_of_six_times_and_more_collapse_at_every_ratio() -> None:
-    [trials] = studies("rates_study.json").values()
+    fates = {
+        (t["params"]["alpha"], t["params"][RATE]): verdicts(t)["length_collapse"].level for t in COLLAPSES["rates"]
+    }
 
-    fates = {(t["params"]["alpha"], t["params"][RATE]): verdicts(t)["length_collapse"].level for t in trials}
     assert len(fates) == 20
     assert {rate for (_, rate), level in fates.items() if level == "certain"} == {6e-4, 1e-3}
     assert {rate for (_, rate), level in fates.items() if level != "certain"} == {1e-4, 3e-4}
 
 
-def test_five_steps_tell_who_will_collapse_and_the_merge_alone_does_not_where_the_rate_decides() -> None:
-    [trials] = studies("rates_study.json").values()
+def test_between_them_the_ratio_decides() -> None:
+    levels = {trial["params"]["alpha"]: verdicts(trial)["length_collapse"].level for trial in COLLAPSES["ratios"]}
 
-    skill = told(trials, after=5)
+    assert [alpha for alpha, level in levels.items() if level == "certain"] == [0.7, 0.8, 0.9, 1]
+    assert [alpha for alpha, level in levels.items() if level != "certain"] == [0, 0.2, 0.4, 0.6]
+
+
+def test_five_steps_tell_who_will_collapse() -> None:
+    skill = told(COLLAPSES["rates"], after=5)
+
     assert (skill.trials, skill.collapsed) == (20, 10)
     assert skill.score > 0.7
     assert skill.auc > 0.95
-    assert told(trials, after=1).score < 0.0
+    assert told(COLLAPSES["ratios"], after=5).score > 0.4
+
+
+def test_the_merge_alone_tells_it_where_the_ratio_decides_and_not_where_the_learning_rate_does() -> None:
+    assert told(COLLAPSES["ratios"], after=1).score > 0.3
+    assert told(COLLAPSES["rates"], after=1).score < 0.0
