@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ from bai_sweep.records import EvalReport, MergeRecipe, TrialResult, UserError
 if TYPE_CHECKING:
     from bai_sweep.report import StudyReport
     from bai_sweep.tracking import TrialRun
+
+log = logging.getLogger(__name__)
 
 _RECORD = "study.json"
 _SWEPT_FIRST = ("alpha", "actor", "seed")  # what tells trials apart before any has ended
@@ -128,7 +131,10 @@ def conclude(handle: StudyHandle, *, failures: Mapping[int, str]) -> None:
             run.log_artifact(path)
         if study.choice:
             run.set_tags({"recommended": study.recommended or "none", "reason": study.choice.reason})
-        _describe(study, run, handle.parent_run_id)
+        try:
+            _describe(study, run, handle.parent_run_id)
+        except Exception:
+            log.exception("the study's run could not be described in MLflow; its results and report stand")
         run.log_metrics({"trials/finished": len(study.results), "trials/failed": len(failures)})
     tracker.finish(handle.parent_run_id, "FAILED" if failures else "FINISHED")
     print_study(study)
