@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -125,18 +126,20 @@ def conclude(handle: StudyHandle, *, failures: Mapping[int, str]) -> None:
     from bai_sweep.tracking import open_tracker
 
     tracker = open_tracker(handle.config.tracking)
-    study = write_report(handle.folder)
-    with tracker.attach(handle.parent_run_id, handle.folder) as run:
-        for path in _written(handle.folder):
-            run.log_artifact(path)
-        if study.choice:
-            run.set_tags({"recommended": study.recommended or "none", "reason": study.choice.reason})
-        try:
-            _describe(study, run, handle.parent_run_id)
-        except Exception:
-            log.exception("the study's run could not be described in MLflow; its results and report stand")
-        run.log_metrics({"trials/finished": len(study.results), "trials/failed": len(failures)})
-    tracker.finish(handle.parent_run_id, "FAILED" if failures else "FINISHED")
+    try:
+        study = write_report(handle.folder)
+        with tracker.attach(handle.parent_run_id, handle.folder) as run:
+            run.log_metrics({"trials/finished": len(study.results), "trials/failed": len(failures)})
+            if study.choice:
+                run.set_tags({"recommended": study.recommended or "none", "reason": study.choice.reason})
+            for path in _written(handle.folder):
+                run.log_artifact(path)
+            try:
+                _describe(study, run, handle.parent_run_id)
+            except Exception:
+                log.exception("the study's run could not be described in MLflow; its results and report stand")
+    finally:
+        tracker.finish(handle.parent_run_id, "FAILED" if failures else "FINISHED")
     print_study(study)
     warn_of_unsent(handle.folder)
 
@@ -148,22 +151,39 @@ def _describe(study: StudyReport, run: TrialRun, run_id: str | None) -> None:
 
     if not study.results:
         return
-    shown = comparison(study)
+    shown, winner = comparison(study), study.winner
     run.log_table([dict(zip(shown.columns, row, strict=True)) for row in shown.rows], "comparison_table.json")
-    winner = study.winner
     # said of no winner too: a study that is gone on with may have had one
     run.set_tags({"best.trial": winner.number if winner else "none", "best.run": (winner and winner.run_id) or "none"})
     if winner:
-        numbers = {key: value for key, value in winner.params.items() if isinstance(value, int | float)}
-        figures = {k.removeprefix("eval/"): v for k, v in winner.metrics().items() if not k.startswith("seconds/")}
-        run.log_metrics({f"best/{name}": value for name, value in {**figures, **numbers}.items()})
+        run.log_metrics({f"best/{name}": value for name, value in _best(study, winner).items()})
     if run_id:
-        figure_names = sorted(path.name for path in (study.folder / "figures").glob("*.png"))
-        reason = study.choice.reason if study.choice else ""
+        by_score = sorted(zip(study.ordered, shown.rows, strict=True), key=lambda pair: _rank(pair[0], winner))
         note = study_note(
-            shown.columns, shown.rows, reason=reason, command=study.command, own=run_id, figures=figure_names
+            shown.columns,
+            [row for _, row in by_score],
+            reason=study.choice.reason if study.choice else "",
+            command=study.command,
+            own=run_id,
+            figures=sorted(path.name for path in (study.folder / "figures").glob("*.png")),
         )
         run.set_tags({"mlflow.note.content": note})
+
+
+def _best(study: StudyReport, winner: TrialResult) -> dict[str, float]:
+    """The recommended point's figures, each the mean of its seeds, and its numbers."""
+    trials = next(point.trials for point in study.points if winner in point.trials)
+    each = [result.metrics() for result in trials]
+    common = [name for name in each[0] if all(name in one for one in each) and not name.startswith("seconds/")]
+    numbers = {key: value for key, value in winner.params.items() if isinstance(value, int | float) and key != "seed"}
+    means = {name.removeprefix("eval/"): math.fsum(one[name] for one in each) / len(each) for name in common}
+    return {**means, **numbers}
+
+
+def _rank(result: TrialResult, winner: TrialResult | None) -> tuple[bool, float]:
+    """The recommended trial first, then by score, those without one last."""
+    overall = result.report.overall
+    return result is not winner, -overall if math.isfinite(overall) else math.inf
 
 
 def warn_of_unsent(folder: Path) -> None:

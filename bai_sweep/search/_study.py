@@ -95,7 +95,7 @@ class Study:
         )
         invite(queue.study, config, handle.parent_run_id, handle.worker_overrides)
         job = self._worker_job(name, config, handle.parent_run_id)
-        concluded = False
+        over = False
         try:
             with terminated_as_interrupted():
                 with handle.display():
@@ -103,14 +103,14 @@ class Study:
                 survey = queue.survey()
                 collect(queue, config)
                 if survey.is_over:
+                    over = True  # however its conclusion fares, which marks its end itself
                     functions.conclude(handle, failures=survey.failures)
-                    concluded = True
                 elif stopped:
                     raise KeyboardInterrupt
                 self._stopped.append(queue.stop_reason)
                 return survey
         finally:
-            if not concluded:
+            if not over:
                 handle.interrupted()
 
     @property

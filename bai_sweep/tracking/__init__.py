@@ -17,7 +17,7 @@ from bai_sweep.tracking._setup import log_setup
 from bai_sweep.tracking._store import absolute, ensure_experiment, import_mlflow, is_server, open_client
 from bai_sweep.tracking._sync import settle, sync, unsent
 from bai_sweep.tracking._telemetry import read_telemetry
-from bai_sweep.tracking._ui import newest_study_url, run_url, study_url, ui_command
+from bai_sweep.tracking._ui import newest_study_url, study_url, ui_command
 from bai_sweep.tracking._view import study_view, swept_columns
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "open_client",
     "open_tracker",
     "read_telemetry",
-    "run_url",
     "settle",
     "study_note",
     "study_url",

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from bai_sweep.config import TrackingConfig
 from bai_sweep.records import UserError
 from bai_sweep.sources import packaged_dir
+from bai_sweep.tracking._masking import mask_text
 from bai_sweep.tracking._store import is_server
 from bai_sweep.tracking._sync import sync
 from bai_sweep.tracking._ui import HOST, PORT, newest_study_url, ui_command
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         if args.command == "ui":
-            return _ui(args.uri, args.port, browser=sys.stdout.isatty() and not args.no_browser)
+            return _ui(args.uri, args.port, browser=not args.no_browser and sys.stdout.isatty() and _has_screen())
         return _sync(args.folder, args.uri)
     except UserError as error:
         print(error, file=sys.stderr)
@@ -42,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     ui = commands.add_parser("ui", help="serve MLflow's interface on the tracking store")
     ui.add_argument("--port", type=int, default=PORT)
     ui.add_argument("--uri", help="the store, if it is not the default configuration's")
-    ui.add_argument("--no-browser", action="store_true", help="only print the address of the newest study")
+    ui.add_argument("--no-browser", action="store_true", help="do not open the newest study, only print its address")
     again = commands.add_parser("sync", help="send what did not reach MLflow")
     again.add_argument("folder", type=Path, help="a trial's, a study's or the whole results folder")
     again.add_argument("--uri", help="the store, if not the one the journal names")
@@ -55,13 +56,18 @@ def _ui(uri: str | None, port: int, *, browser: bool) -> int:
     if uri:
         config = config.model_copy(update={"uri": uri})
     if is_server(config.uri):
-        print(f"the store is a server already; open {newest_study_url(config) or config.uri}")
+        print(f"the store is a server already; open {newest_study_url(config) or mask_text(config.uri)}")
         return 0
     _require_free(port)
     command, study = ui_command(config, port), newest_study_url(config, port)
-    print(f"MLflow on {config.uri}: http://{HOST}:{port} (Ctrl-C ends it)")
+    print(f"MLflow on {mask_text(config.uri)}: http://{HOST}:{port} (Ctrl-C ends it)")
     print(f"the newest study: {study}" if study else "no study is there yet", flush=True)
     return _serve(command, port, study if browser else None)
+
+
+def _has_screen() -> bool:
+    """Without one, `webbrowser` would run a text browser in the server's terminal."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _require_free(port: int) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from bai_sweep.records import TrialResult, Verdict
 
 _MOST_ROWS = 10
 _MOST_CHARACTERS = 5000  # of a tag, in older servers
+_MOST_OF_ONE = 1200  # of a reason or a command
+_SCORED = ("benchmark", "points", "items")
 
 
 def trial_note(result: TrialResult, parent: str | None) -> str:
@@ -27,8 +29,9 @@ def trial_note(result: TrialResult, parent: str | None) -> str:
     parts += [f"Actor: `{result.recipe.formula()}`", _dynamics(result)]
     if result.run_id and result.telemetry:
         parts.append(_picture("Reward, length and KL by PPO step", "curves.png", result.run_id))
-    parts += [_verdicts(result.diagnosis.verdicts), _scores(result)]
-    return "\n\n".join(part for part in parts if part)
+    parts.append(_verdicts(result.diagnosis.verdicts))
+    rows = _scores(result)
+    return _fitting(len(rows), lambda count: [*parts, table(_SCORED, rows[:count]), _cut(count, len(rows), "rows")])
 
 
 def study_note(
@@ -41,15 +44,33 @@ def study_note(
     figures: Sequence[str],
 ) -> str:
     """A study's recommendation, its comparison (as many rows as there is room for), its figures and its command."""
-    head = f"**{reason}**" if reason else ""
+    head = f"**{shortened(reason)}**" if reason else ""
     units = "`*` recommended; ± one standard error over items; KL in nats per sequence; length is end / start."
-    rest = [units, *(_picture(name, name, own) for name in figures), f"`{command}`" if command else ""]
-    for count in range(min(len(rows), _MOST_ROWS), -1, -1):
-        cut = f"{count} of {len(rows)} trials; `comparison_table.json` has all." if count < len(rows) else ""
-        note = "\n\n".join(part for part in (head, table(columns, rows[:count]), cut, *rest) if part)
+    pictures = [_picture(name, name, own) for name in figures]
+    rest = [units, *pictures, f"`{shortened(command)}`" if command else ""]
+    where = "trials; `comparison_table.json` has all"
+    return _fitting(
+        min(len(rows), _MOST_ROWS),
+        lambda count: [head, table(columns, rows[:count]), _cut(count, len(rows), where), *rest],
+    )
+
+
+def shortened(text: str) -> str:
+    """A text that leaves room for others."""
+    return text if len(text) <= _MOST_OF_ONE else text[: _MOST_OF_ONE - 4] + " ..."
+
+
+def _fitting(most: int, parts: Callable[[int], Sequence[str]]) -> str:
+    """The note with as many rows as there is room for."""
+    for count in range(most, -1, -1):
+        note = "\n\n".join(part for part in parts(count) if part)
         if len(note) <= _MOST_CHARACTERS:
             break
     return note
+
+
+def _cut(count: int, total: int, what: str) -> str:
+    return f"{count} of {total} {what}." if count < total else ""
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -60,13 +81,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 
 
-def _scores(result: TrialResult) -> str:
+def _scores(result: TrialResult) -> list[list[str]]:
     report = result.report
     rows = [[s.benchmark, f"{s.value:.1f} ± {s.stderr:.1f}", str(s.n)] for s in report.scores]
     if rows and not report.missing:
         rows.insert(0, ["overall", f"{report.overall:.1f} ± {report.overall_stderr:.1f}", ""])
     missing = [[name, f"not run: {why}", ""] for name, why in report.missing.items()]
-    return table(["benchmark", "points", "items"], rows + missing)
+    return rows + missing
 
 
 def _dynamics(result: TrialResult) -> str:

@@ -29,7 +29,7 @@ def ui_command(config: TrackingConfig, port: int = PORT) -> list[str]:
     if config.kind == "none":
         raise UserError("tracking=none keeps no MLflow store; run with tracking=mlflow")
     if is_server(config.uri):
-        raise UserError(f"the store is a server already; open {config.uri}")
+        raise UserError(f"the store is a server already; open {_base(config)}")
     config = absolute(config)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", config.uri]
     if root := artifact_root(config):
@@ -37,19 +37,13 @@ def ui_command(config: TrackingConfig, port: int = PORT) -> list[str]:
     return [*command, "--host", HOST, "--port", str(port), "--workers", "1"]
 
 
-def run_url(config: TrackingConfig, run_ids: Sequence[str], port: int = PORT) -> str:
-    """The link to one run, or to the comparison of several; for very many, to their experiment.
+def study_url(config: TrackingConfig, parent: str, run_ids: Sequence[str], port: int = PORT) -> str:
+    """The link to a study's own view (charts and table of its trials).
 
-    Without runs, and while the store is out of reach, it is the link to the list of experiments.
+    Without a view it is that to one run, or to the comparison of several; for very many, to their experiment; without
+    runs, and while the store is out of reach, to the list of experiments. No link has a password in it.
     The forms are those of MLflow's own interface (`getRunPageRoute`, `getCompareRunPageRoute`).
     """
-    config = absolute(config)
-    place = _place(config.uri, run_ids[0]) if run_ids else None
-    return _runs_link(_base(config, port), place[0] if place else None, run_ids)
-
-
-def study_url(config: TrackingConfig, parent: str, run_ids: Sequence[str], port: int = PORT) -> str:
-    """The link to a study's own view (charts and table of its trials); to the plain comparison if it has none."""
     config = absolute(config)
     base, place = _base(config, port), _place(config.uri, parent)
     if place and place[1]:
@@ -79,8 +73,13 @@ def newest_study_url(config: TrackingConfig, port: int = PORT) -> str | None:
     return study_url(config, found[0].info.run_id, [found[0].info.run_id], port) if found else None
 
 
-def _base(config: TrackingConfig, port: int) -> str:
-    return config.uri.rstrip("/") if is_server(config.uri) else f"http://{HOST}:{port}"
+def _base(config: TrackingConfig, port: int = PORT) -> str:
+    """Where the interface is, without credentials: links go into reports and onto the terminal."""
+    if not is_server(config.uri):
+        return f"http://{HOST}:{port}"
+    scheme, _, rest = config.uri.rstrip("/").partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
 
 
 def _runs_link(base: str, experiment: str | None, run_ids: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ VIEW_TAG = "mlflow.sharedViewState."
 SCORES = ("eval/overall", "eval_stderr/overall")
 OF_TRAINING = ("objective/final_kl", "stability/length_ratio", "stability/worst_severity")
 CURVES = ("objective/scores", "completions/mean_length", "objective/kl")
+_UNSCORED = "stability/length_ratio"  # what trials stand by that are not evaluated
 _MOST_BENCHMARKS = 12  # columns and bar charts beyond this are chosen by the reader
 
 
@@ -32,20 +33,21 @@ def study_view(
     Args:
         parent: the id of the study's run.
         params: the swept parameters, as the trials' runs have them (`swept_columns`); the scatter is over the first.
-        benchmarks: what the trials are scored on.
+        benchmarks: what the trials are scored on; without any, trials stand by the length of their responses.
         trained: whether they are trained at all; without RL there are no curves and no figures of training.
     """
     scores = [f"eval/{name}" for name in benchmarks][:_MOST_BENCHMARKS]
-    headlines = SCORES + (OF_TRAINING if trained else ())
+    headlines = (SCORES if benchmarks else ()) + (OF_TRAINING if trained else ())
+    main = SCORES[0] if benchmarks else _UNSCORED if trained else None
     compared, dynamics = "bai-compare", "bai-dynamics"
-    charts = _comparing(params, headlines, scores, compared)
+    charts = _comparing(params, headlines, scores, main, compared)
     sections = [_section(compared, "Comparison")]
     if trained:
         charts += [_line(metric, dynamics) for metric in CURVES]
         sections.append(_section(dynamics, "Training, by PPO step"))
     return {
         "searchFilter": f"tags.mlflow.parentRunId = '{parent}'",
-        "orderByKey": "metrics.`eval/overall`",
+        "orderByKey": f"metrics.`{main}`" if main else "attributes.start_time",
         "orderByAsc": False,
         "selectedColumns": [
             *(f"params.`{name}`" for name in params),
@@ -83,17 +85,17 @@ def encode_view(view: Mapping[str, Any]) -> str:
 
 
 def _comparing(
-    params: Sequence[str], headlines: Sequence[str], scores: Sequence[str], section: str
+    params: Sequence[str], headlines: Sequence[str], scores: Sequence[str], main: str | None, section: str
 ) -> list[dict[str, Any]]:
-    overall, stderr = SCORES
     parallel = {
         **_chart("PARALLEL", "parallel", section, "Swept parameters and headline figures"),
         "selectedParams": list(params),
-        "selectedMetrics": [name for name in reversed(headlines) if name != stderr],
+        "selectedMetrics": [name for name in reversed(headlines) if name != SCORES[1]],
         "showAllRuns": True,
     }
-    scatter = [_scatter(params[0], overall, section)] if params else []
-    return [*scatter, parallel, *(_bar(metric, section) for metric in (overall, *scores))]
+    shown = [main] if main else []
+    scatter = [_scatter(params[0], name, section) for name in shown if params]
+    return [*scatter, parallel, *(_bar(metric, section) for metric in (*shown, *scores))]
 
 
 def _scatter(param: str, metric: str, section: str) -> dict[str, Any]:

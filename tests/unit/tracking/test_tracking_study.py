@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,42 @@ def test_the_studys_run_has_recommendation_and_comparison(kept: Kept) -> None:
     table = json.loads(Path(client().download_artifacts(kept.parent.info.run_id, "comparison_table.json")).read_text())
     assert table["columns"][:2] == ["trial", "alpha"]
     assert [row[1] for row in table["data"]] == ["0.1", "0.5", "0.9"]
+
+
+def test_best_figures_are_means_over_the_points_seeds_and_the_note_begins_with_the_winner(tmp_path: Path) -> None:
+    config = tracked_config(tmp_path).model_copy(update={"tracking": shared_config(tmp_path)})
+    points = [(alpha, seed) for alpha in (0.1, 0.5) for seed in range(3)]
+    results = [
+        replace(realistic(n, alpha, skill=0.3 + alpha, params={"alpha": alpha, "seed": seed}), seed=seed)
+        for n, (alpha, seed) in enumerate(points)
+    ]
+    handle = replay(config, tmp_path / "results" / "seeds", results, {"alpha": "0.1,0.5", "seed": "0,1,2"})
+    parent, _ = fetched(handle)
+    better = [result.report.overall for result in results[3:]]
+    assert parent.data.metrics["best/overall"] == pytest.approx(sum(better) / 3)
+    assert parent.data.metrics["best/alpha"] == 0.5
+    assert "best/seed" not in parent.data.metrics
+    rows = [line for line in parent.data.tags["mlflow.note.content"].splitlines() if line.startswith("| ")]
+    assert rows[2].startswith(f"| {parent.data.tags['best.trial']}\\* |")
+
+
+@pytest.mark.parametrize("broken", ["bai_sweep.tracking.study_note", "bai_sweep.report.write_figures"])
+def test_whatever_fails_at_the_end_the_study_is_marked_as_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    config = tracked_config(tmp_path).model_copy(update={"tracking": shared_config(tmp_path)})
+    monkeypatch.setattr(broken, fail)
+    fatal = broken.startswith("bai_sweep.report")
+    with pytest.raises(RuntimeError, match="on purpose") if fatal else nullcontext():
+        replay(config, tmp_path / "results" / "broken", three(collapse=0.9), {"alpha": "0.1,0.5,0.9"})
+    [parent] = client().search_runs(
+        [client().get_experiment_by_name(str(tmp_path)).experiment_id], "tags.`bai.kind` = 'study'"
+    )
+    assert parent.info.status == "FINISHED"
+    assert ("recommended" in parent.data.tags) != fatal
 
 
 def test_a_study_that_loses_its_winner_says_so(kept: Kept) -> None:

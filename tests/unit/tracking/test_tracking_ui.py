@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 import time
 import webbrowser
@@ -14,8 +15,8 @@ import pytest
 
 from bai_sweep.config import TrackingConfig
 from bai_sweep.records import UserError
-from bai_sweep.tracking import absolute, open_tracker, run_url, settle, ui_command, unsent
-from bai_sweep.tracking.__main__ import _open_when_up, main
+from bai_sweep.tracking import absolute, open_tracker, settle, study_url, ui_command, unsent
+from bai_sweep.tracking.__main__ import _has_screen, _open_when_up, main
 from bai_sweep.tracking._ui import HOST
 from tests.tracking_store import client, shared_config
 
@@ -56,20 +57,40 @@ def test_the_comparison_link_names_runs_and_experiment(tmp_path: Path) -> None:
     tracker = open_tracker(shared_config(tmp_path))
     runs = [str(tracker.start_study(name)) for name in "ab"]
     experiment = client().get_run(runs[0]).info.experiment_id
-    address = urlsplit(run_url(shared_config(tmp_path), runs))
+    address = urlsplit(study_url(shared_config(tmp_path), runs[0], runs))
     route = urlsplit(address.fragment)
     query = parse_qs(route.query)
     assert (address.netloc, route.path) == ("127.0.0.1:5000", "/compare-runs")
     assert json.loads(query["runs"][0]) == runs
     assert json.loads(query["experiments"][0]) == [experiment]
-    one = run_url(shared_config(tmp_path), runs[:1], 5050)
+    one = study_url(shared_config(tmp_path), runs[0], runs[:1], 5050)
     assert one == f"http://127.0.0.1:5050/#/experiments/{experiment}/runs/{runs[0]}"
-    assert run_url(shared_config(tmp_path), runs * 50).endswith("?compareRunsMode=CHART")
+    assert study_url(shared_config(tmp_path), runs[0], runs * 50).endswith("?compareRunsMode=CHART")
 
 
 def test_a_link_never_fails(tmp_path: Path) -> None:
-    assert run_url(shared_config(tmp_path), []) == "http://127.0.0.1:5000/#/experiments"
-    assert run_url(shared_config(tmp_path), ["0" * 32]) == "http://127.0.0.1:5000/#/experiments"
+    assert study_url(shared_config(tmp_path), "0" * 32, []) == "http://127.0.0.1:5000/#/experiments"
+    assert study_url(shared_config(tmp_path), "0" * 32, ["0" * 32]) == "http://127.0.0.1:5000/#/experiments"
+
+
+def test_no_link_has_the_servers_password(capsys: pytest.CaptureFixture[str]) -> None:
+    store = config("http://me:hush@127.0.0.1:9/mlflow/")
+    assert study_url(store, "0" * 32, []) == "http://127.0.0.1:9/mlflow/#/experiments"
+    with pytest.raises(UserError, match=r"open http://127\.0\.0\.1:9/mlflow$"):
+        ui_command(store)
+    assert main(["ui", "--uri", store.uri]) == 0
+    output = capsys.readouterr()
+    assert "server already" in output.out
+    assert "hush" not in output.out + output.err
+
+
+def test_a_browser_needs_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert not _has_screen()
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    assert _has_screen()
 
 
 def test_the_browser_opens_once_the_server_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from bai_sweep.config import TrialConfig, parse
+from bai_sweep.records import EvalReport
 from bai_sweep.sources import packaged_dir
 from bai_sweep.tracking import (
     flatten,
@@ -24,7 +25,7 @@ from bai_sweep.tracking import (
     trial_note,
 )
 from bai_sweep.tracking._view import OF_TRAINING, VIEW_TAG, encode_view
-from tests.synthetic import realistic
+from tests.synthetic import realistic, score
 from tests.tracking_store import client, shared_config
 
 TAG_LIMIT = 5000
@@ -68,6 +69,17 @@ def test_without_rl_a_view_asks_for_no_figure_of_training() -> None:
     assert "LINE" not in {chart["type"] for chart in view["compareRunCharts"]}
 
 
+def test_without_benchmarks_trials_stand_by_the_length_of_their_responses() -> None:
+    view = study_view("abc", ["alpha"])
+    assert "eval/" not in json.dumps(view)
+    assert view["orderByKey"] == "metrics.`stability/length_ratio`"
+    [scatter] = [chart for chart in view["compareRunCharts"] if chart["type"] == "SCATTER"]
+    assert scatter["yaxis"]["key"] == "stability/length_ratio"
+    bare = study_view("abc", ["alpha"], trained=False)
+    assert bare["orderByKey"] == "attributes.start_time"
+    assert {chart["type"] for chart in bare["compareRunCharts"]} == {"PARALLEL"}
+
+
 def test_a_group_is_seen_by_its_name_and_a_simplex_by_its_weights() -> None:
     config = configured("actor/merge=slerp")
     keys = ["alpha", "rl.kl_coef", "weights", "actor", "actor/merge", "rl.of_another_group"]
@@ -101,12 +113,28 @@ def test_a_trials_description_has_verdict_scores_and_its_study() -> None:
     assert note.startswith("**alpha=0.9, seed=0: length collapse (certain)")
     assert "(#/runs/parent1)" in note
     assert "run_uuid=own1" in note
-    for score in result.report.scores:
-        assert f"| {score.benchmark} | {score.value:.1f} ± {score.stderr:.1f} | {score.n} |" in note
+    for one in result.report.scores:
+        assert f"| {one.benchmark} | {one.value:.1f} ± {one.stderr:.1f} | {one.n} |" in note
     alone = trial_note(replace(result, run_id=None, params={"alpha": 0.9, "seed": 4}), None)
     assert alone.startswith("**alpha=0.9, seed=4: length")
     assert "run_uuid" not in alone
     assert "#/runs/" not in alone
+
+
+def test_a_trials_description_keeps_to_a_tag_with_whole_rows() -> None:
+    scores = tuple(score(f"mmlu_subject_{n}", [0.0, 100.0, 100.0]) for n in range(300))
+    many = replace(realistic(3, 0.9, skill=0.5, collapse=True), run_id="own1", report=EvalReport(scores))
+    note = trial_note(many, "parent1")
+    assert len(note) <= TAG_LIMIT
+    shown = note.count("| mmlu_subject_")
+    assert shown > 20
+    assert note.endswith(f"| 3 |\n\n{shown + 1} of 301 rows.")  # overall is the first
+
+
+def test_a_long_reason_or_command_leaves_room_for_the_figures() -> None:
+    note = study_note(["a"], [["b"]], reason="r" * 9000, command="c" * 9000, own="id", figures=["f.png"])
+    assert len(note) <= TAG_LIMIT
+    assert "path=f.png&run_uuid=id" in note
 
 
 @pytest.mark.parametrize("benchmarks", [3, 20, 300])
